@@ -1,0 +1,97 @@
+"""Cells: the points of the matrix, fully resolved, and the readable keys that identify them.
+
+A key says what was measured and nothing about where: no device, host, commit or version. Fields at their
+default are left out, so a field added later changes no old key. For the same reason a default, once
+published, is never changed: change the suite instead.
+"""
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["fp32", "tf32", "bf16"]
+Pooling = Literal["cls", "mean"]
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Cell(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @property
+    def key(self) -> str:
+        """The canonical string of this cell: required fields first, then those that differ from their default."""
+        fields = type(self).model_fields
+        required = [name for name, field in fields.items() if field.is_required()]
+        optional = sorted(name for name in fields if name not in required and name != "kind")
+        changed = [name for name in optional if getattr(self, name) != fields[name].default]
+        pairs = (f"{name}={_canonical(getattr(self, name))}" for name in [*required, *changed])
+        return " ".join([fields["kind"].default, *pairs])
+
+
+class QualityCell(_Cell):
+    """Train one model on one task with one strategy and one seed, and score it.
+
+    `train_examples` and its sisters bound a split to its first examples in the task's fixed shuffled
+    order (None: all of it), so smaller training sets are nested in larger ones. `mask_seed` fixes the
+    coordinates a random subset draws and stays 0 for strategies that draw none. Dropout fields of None
+    mean the model configuration's own value.
+    """
+
+    kind: Literal["quality"] = "quality"
+    model: str
+    task: str
+    strategy: str
+    seed: int
+    learning_rate: Annotated[float, Field(gt=0.0)]
+    epochs: Annotated[float, Field(gt=0.0)]
+    batch_size: Positive
+    mask_seed: int = 0
+    pooling: Pooling = "cls"
+    train_examples: Positive | None = None
+    selection_examples: Positive | None = None
+    evaluation_examples: Positive | None = None
+    max_length: Positive = 128
+    warmup_fraction: Fraction = 0.1
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    hidden_dropout: Fraction | None = None
+    attention_dropout: Fraction | None = None
+    precision: Precision = "fp32"
+    curve_points: Annotated[int, Field(ge=1, le=10)] = 10
+    curve_examples: Positive = 500
+
+
+class CostCell(_Cell):
+    """Time and weigh one training step of one model and strategy at one fixed batch shape.
+
+    `replicate` 1 is the second full fine-tuning of the A/A pair. `labels` is the width of the head.
+    """
+
+    kind: Literal["cost"] = "cost"
+    model: str
+    strategy: str
+    batch_size: Positive
+    length: Positive
+    replicate: int = 0
+    mask_seed: int = 0
+    pooling: Pooling = "cls"
+    labels: Positive = 2
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    hidden_dropout: Fraction | None = None
+    attention_dropout: Fraction | None = None
+    precision: Precision = "fp32"
+    rounds: Positive = 5
+    steps_per_round: Positive = 5
+    warmup_steps: Positive = 2
+
+
+Cell = Annotated[QualityCell | CostCell, Field(discriminator="kind")]
+
+
+def _canonical(value: object) -> str:
+    """A value as the key writes it: bare where that reads back unambiguously, JSON otherwise."""
+    if isinstance(value, str) and value and not any(c.isspace() or c in '="' for c in value):
+        return value
+    return json.dumps(value)

@@ -1,0 +1,225 @@
+"""Records: what one cell produced, schema-versioned and immutable, and the manifest of a run.
+
+This module is torch-free: reports read records where no deep-learning package is installed.
+"""
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from bench.cell import Cell, CostCell, QualityCell
+from bench.errors import InputError
+
+__all__ = ["CostCell", "InputError", "QualityCell", "Record"]
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Conditions(_Frozen):
+    """What surrounded a measurement. Two records are comparable in full only where these agree."""
+
+    code_commit: str | None
+    code_dirty: bool | None
+    code_fingerprint: str
+    versions: dict[str, str]
+    data_fingerprint: str | None
+    model_fingerprint: str
+    device: str
+    device_name: str
+    driver: str | None
+    threads: int
+    precision: str
+    attention: str
+    python: str
+    platform: str
+
+
+class Counts(_Frozen):
+    """Parameter counts, encoder and head apart."""
+
+    encoder_trainable: int
+    encoder_total: int
+    head_trainable: int
+
+
+class SplitScores(_Frozen):
+    """Scores of one split in eval mode. A score that does not exist (a correlation of constants) is None."""
+
+    examples: int
+    loss: float
+    scores: dict[str, float | None]
+
+
+class CurvePoint(_Frozen):
+    """Headline score and mean loss on the fixed curve subsamples after `step` steps, both in eval mode."""
+
+    step: int
+    examples_seen: int
+    train_score: float | None
+    train_loss: float
+    evaluation_score: float | None
+    evaluation_loss: float
+
+
+class QualityResult(_Frozen):
+    """What a quality cell measured.
+
+    `evaluation` is scored on the whole evaluation split, `train_sample` on a sample of the training
+    examples of equal size. Raw losses of every step and the final predictions lie in the sidecar.
+    """
+
+    headline: str
+    evaluation: SplitScores
+    selection: SplitScores
+    train_sample: SplitScores
+    curve: list[CurvePoint]
+    counts: Counts
+    delta_bytes: int
+    delta_encoder_bytes: int
+    delta_head_bytes: int
+    steps: int
+    train_examples: int
+    padding_ratio: float
+    training_seconds: float
+    scoring_seconds: float
+    inserted_randomness: bool
+
+    @property
+    def headline_score(self) -> float | None:
+        """The headline metric on the evaluation split."""
+        return self.evaluation.scores[self.headline]
+
+    @property
+    def gap(self) -> float | None:
+        """Generalization gap in score: train sample minus evaluation, in the headline metric."""
+        train, evaluation = self.train_sample.scores[self.headline], self.headline_score
+        return None if train is None or evaluation is None else train - evaluation
+
+    @property
+    def loss_gap(self) -> float:
+        """Generalization gap in loss: evaluation minus train sample."""
+        return self.evaluation.loss - self.train_sample.loss
+
+
+class StepTimes(_Frozen):
+    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps)."""
+
+    median_seconds: float
+    quartile1_seconds: float
+    quartile3_seconds: float
+    p95_seconds: float
+    steps: int
+
+
+class MemoryPeak(_Frozen):
+    """Peak memory of one training step, taken in a fresh process after warm-up.
+
+    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
+    tensors on a CPU. Figures that do not exist on a device are None.
+    """
+
+    method: Literal["allocator", "live tensors"]
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int | None
+    resident_high_water_bytes: int | None
+
+
+class CostResult(_Frozen):
+    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided."""
+
+    group: str
+    step: StepTimes
+    memory: MemoryPeak | None
+    memory_reason: str | None
+    counts: Counts
+    order_by_round: list[int]
+
+
+class Audit(_Frozen):
+    """Outcome of every audit check by name: None where it passed, else what was found."""
+
+    checks: dict[str, str | None]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check found anything."""
+        return not any(self.checks.values())
+
+
+class Sidecar(_Frozen):
+    """Where the raw arrays of a record lie, relative to the run folder, and the hash of that file."""
+
+    path: str
+    sha256: str
+
+
+class Record(_Frozen):
+    """The outcome of one cell.
+
+    `marks` are warnings that must appear wherever the result does (synthetic data, a contaminated
+    encoder). `descriptions` holds one sentence each on the 'strategy', the 'task' and the 'model'.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    started_utc: str
+    wall_seconds: float
+    conditions: Conditions
+    marks: list[str] = []
+    warnings: list[str] = []
+    descriptions: dict[str, str] = {}
+    quality: QualityResult | None = None
+    cost: CostResult | None = None
+    audit: Audit | None = None
+    sidecar: Sidecar | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Record":
+        if self.key != self.cell.key:
+            raise ValueError(f"key {self.key!r} is not the key of its cell, {self.cell.key!r}")
+        if self.status == "ok" and (self.quality if self.cell.kind == "quality" else self.cost) is None:
+            raise ValueError("a record with status ok needs its result")
+        if (self.status == "ok") != (self.reason is None):
+            raise ValueError("a reason is given exactly where the status is not ok")
+        return self
+
+
+class Manifest(_Frozen):
+    """What a run folder is for: the resolved suite, whose identity is the hash of its sorted keys."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    suite: str
+    suite_hash: str
+    cells: list[Cell]
+    created_utc: str
+    command: list[str]
+
+
+def parse_record(line: str) -> Record:
+    """Read one line of a records file, migrating older schema versions.
+
+    Raises InputError with one line that says what is wrong with it.
+    """
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON ({error.msg} at column {error.colno})") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"schema version {version!r}; this program reads version {SCHEMA_VERSION}")
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "record"
+        raise InputError(f"{where}: {first['msg']}") from None

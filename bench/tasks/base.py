@@ -1,0 +1,81 @@
+"""What a task is: normalised examples in three splits, a head type and a headline metric."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+HeadKind = Literal["classification", "regression", "tagging"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example.
+
+    text    one sentence, or two for a pair; for tagging the words of one sentence
+    label   class index, number, or for tagging one class index a word
+    group   examples that must not be divided between splits share it (a clause, a document); '' for none
+    """
+
+    text: tuple[str, ...]
+    label: int | float | tuple[int, ...]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where tasks find their data.
+
+    cache_dir   where pinned archives are kept and unpacked
+    data_dir    folder with `glue/` and `ud/`, or None
+    offline     never reach for the package index
+    """
+
+    cache_dir: Path
+    data_dir: Path | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A loaded task.
+
+    Splits are in the task's fixed shuffled order, the same for every cell, so that the first n training
+    examples are nested in the first n + 1. `selection` is cut from the training data; no decision ever
+    sees `evaluation`. `metrics` are names of `bench.metrics.METRICS`, the headline first. `labels` names
+    the classes by index and is empty for regression. `marks` are warnings shown wherever results are.
+    """
+
+    name: str
+    kind: HeadKind
+    sentence: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    train: Sequence[Example]
+    selection: Sequence[Example]
+    evaluation: Sequence[Example]
+    marks: tuple[str, ...] = field(default=())
+
+    @property
+    def headline(self) -> str:
+        """The metric the task is judged by."""
+        return self.metrics[0]
+
+    @property
+    def outputs(self) -> int:
+        """Width of the head: number of classes, or 1 for regression."""
+        return len(self.labels) or 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the normalised examples and labels: equal data from any source has an equal one."""
+        digest = hashlib.sha256(json.dumps([self.kind, *self.labels]).encode())
+        for name in ("train", "selection", "evaluation"):
+            digest.update(name.encode())
+            for example in getattr(self, name):
+                row = json.dumps([example.text, example.label], ensure_ascii=False)
+                digest.update(row.encode() + b"\n")
+        return digest.hexdigest()

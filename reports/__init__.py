@@ -1,0 +1,1 @@
+"""What it means: statistics, tables, figures, pages and comparisons, made from records alone."""

@@ -1,0 +1,99 @@
+"""The one interface between a strategy and the harness.
+
+A strategy is a function `apply(model, context) -> Applied`. After it ran, what trains is exactly what has
+`requires_grad`; optimizer, delta and memory tracker need to know nothing else about it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from strategies.errors import StrategyError
+
+__all__ = ["Applied", "Apply", "Batch", "Context", "Expected", "StrategyError"]
+
+Batch = Mapping[str, Tensor]
+
+
+class Apply(Protocol):
+    """What every strategy module offers under the name `apply`; `argument` is what follows the colon of its name."""
+
+    def __call__(self, model: nn.Module, context: "Context", argument: str = "") -> "Applied": ...
+
+
+def no_batches() -> Iterator[Batch]:
+    """The default of `Context.batches`: a strategy that asks for data where there is none gets nothing."""
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy may look at besides the model.
+
+    generator     its own source of randomness, seeded from the cell's mask seed
+    head_prefix   parameters whose name begins so belong to the head and train under every strategy
+    total_steps   optimizer steps of the whole training, for schedules
+    batches       training batches, made when asked for; never selection or evaluation data
+    """
+
+    generator: np.random.Generator
+    head_prefix: str = "head."
+    total_steps: int = 0
+    batches: Callable[[], Iterator[Batch]] = no_batches
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a strategy will train, computed from the architecture and never read back from `requires_grad`.
+
+    trainable   encoder leaf name -> number of trainable values, under the names the model has after `apply`
+    changes     name of each tensor of the base encoder that may differ from the base after `finalize`
+                -> flat indices of the coordinates that may (int64, unique), or None for all of them
+    """
+
+    trainable: Mapping[str, int]
+    changes: Mapping[str, Tensor | None]
+
+    @property
+    def count(self) -> int:
+        """Trainable encoder values in all."""
+        return sum(self.trainable.values())
+
+
+def no_penalty() -> Tensor:
+    """A penalty of zero."""
+    return torch.zeros(())
+
+
+def no_hook(step: int) -> None:
+    """Do nothing before the optimizer's step."""
+
+
+def no_finalize() -> None:
+    """Do nothing after training."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A model with a strategy applied, and what the harness needs to run and audit it.
+
+    start         how step-0 logits in eval mode relate to those of the base model: 'exact', 'near' (largest
+                  absolute difference at most `start_bound`), or 'changed'
+    penalty       added to the task loss of every step
+    before_step   called with the 0-based step after backward and before clipping
+    finalize      called once after training; the model then computes what its delta will reproduce
+    draws         whether the strategy inserts randomness into the forward pass of training
+    """
+
+    model: nn.Module
+    expected: Expected
+    start: Literal["exact", "near", "changed"] = "exact"
+    start_bound: float = 0.0
+    penalty: Callable[[], Tensor] = field(default=no_penalty)
+    before_step: Callable[[int], None] = field(default=no_hook)
+    finalize: Callable[[], None] = field(default=no_finalize)
+    draws: bool = False
