@@ -51,6 +51,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("accuracy", "accuracy", "fraction", True),
         Metric("f1", "F1", "fraction", True),
+        Metric("span_f1", "span F1 (strict IOB2)", "fraction", True),
         Metric("macro_f1", "macro F1", "fraction", True),
         Metric("matthews_correlation", "Matthews correlation", "fraction", True),
         Metric("pearson", "Pearson correlation", "fraction", True),

@@ -122,13 +122,15 @@ class MemoryPeak(_Frozen):
     """Peak memory of one training step, taken in a fresh process after warm-up.
 
     `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
-    tensors on a CPU. Figures that do not exist on a device are None.
+    tensors on a CPU. `resident_before_bytes` is what the process held before the model was built: libraries
+    mostly. Figures that do not exist on a device are None.
     """
 
     method: Literal["allocator", "live tensors"]
     peak_allocated_bytes: int
     peak_reserved_bytes: int | None
     resident_high_water_bytes: int | None
+    resident_before_bytes: int | None = None
 
 
 class CostResult(_Frozen):

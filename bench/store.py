@@ -4,11 +4,12 @@ Torch-free. Nothing finished is ever lost: a line is written whole and flushed t
 cell starts, and a damaged line is reported and passed over, never removed.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,15 +74,19 @@ class RunStore:
             raise InputError(f"{folder / MANIFEST} is damaged: {where}: {problem['msg']}") from None
         return cls(folder, manifest)
 
-    def lock(self) -> FileLock:
-        """Take the folder for writing; used as a context manager. Raises InputError where another process has it."""
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for writing. Raises InputError where another process has it or it cannot be written."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(f"{self.folder} is in use by another bitfit-bench process") from None
         except OSError as error:
             raise InputError(f"cannot write to the run folder {self.folder}: {error.strerror}") from None
-        return self._lock
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def append(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> Record:
         """Write `record`, and its raw arrays first; returns it with the sidecar filled in."""

@@ -53,10 +53,13 @@ class Expected:
     trainable   encoder leaf name -> number of trainable values, under the names the model has after `apply`
     changes     name of each tensor of the base encoder that may differ from the base after `finalize`
                 -> flat indices of the coordinates that may (int64, unique), or None for all of them
+    budget      trainable encoder values in all, where `trainable` comes from a draw: computed without it, so
+                that a draw of the wrong size is found; None where `trainable` is itself from the architecture
     """
 
     trainable: Mapping[str, int]
     changes: Mapping[str, Tensor | None]
+    budget: int | None = None
 
     @property
     def count(self) -> int:
@@ -87,6 +90,8 @@ class Applied:
     before_step   called with the 0-based step after backward and before clipping
     finalize      called once after training; the model then computes what its delta will reproduce
     draws         whether the strategy inserts randomness into the forward pass of training
+    base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
+                  the delta tells by it what was inserted
     """
 
     model: nn.Module
@@ -97,3 +102,4 @@ class Applied:
     before_step: Callable[[int], None] = field(default=no_hook)
     finalize: Callable[[], None] = field(default=no_finalize)
     draws: bool = False
+    base_names: frozenset[str] | None = None

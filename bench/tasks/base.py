@@ -47,6 +47,8 @@ class TaskData:
     examples are nested in the first n + 1. `selection` is cut from the training data; no decision ever
     sees `evaluation`. `metrics` are names of `bench.metrics.METRICS`, the headline first. `labels` names
     the classes by index and is empty for regression. `marks` are warnings shown wherever results are.
+    `overlaps` names families of training corpora the task's data belongs to ("NLI", "QQP"): the scores of
+    an encoder tuned on one of them are contaminated, and the harness marks its cells.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TaskData:
     selection: Sequence[Example]
     evaluation: Sequence[Example]
     marks: tuple[str, ...] = field(default=())
+    overlaps: tuple[str, ...] = field(default=())
 
     @property
     def headline(self) -> str:

@@ -1,0 +1,148 @@
+"""Tokenised splits in flat arrays, length-bucketed batches and a collator that pads to the longest row of a batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from bench.errors import DataError
+from bench.tasks.base import Example, HeadKind
+
+IGNORED = -100
+BUCKET_BATCHES = 50
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenised split.
+
+    ids, types   token and segment ids of all examples, one after the other; flat
+    starts       where each example begins in them; one more entry than examples
+    labels       one number an example; for tagging one a token, flat, IGNORED but on each word's first token
+    unscored     words that were cut off or tokenised to nothing, and so carry no label
+    """
+
+    ids: Ints
+    types: Ints
+    starts: Ints
+    labels: NDArray[np.int64] | NDArray[np.float32]
+    pad_id: int
+    per_token: bool
+    unscored: int
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each example."""
+        return np.diff(self.starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+def encode(
+    examples: Sequence[Example], kind: HeadKind, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Encoded:
+    """Tokenise examples, cutting at `max_length` tokens; pairs lose from their longer half first.
+
+    Raises DataError for a tokenizer that gives no word alignment where the task needs one.
+    """
+    tagging = kind == "tagging"
+    if tagging and not tokenizer.is_fast:
+        raise DataError(f"{type(tokenizer).__name__} gives no word alignment; tagging needs a fast tokenizer")
+    if tagging:
+        columns: list[list[Any]] = [[list(example.text) for example in examples]]
+    else:
+        columns = [list(column) for column in zip(*(example.text for example in examples), strict=True)]
+    coded = tokenizer(
+        *columns, truncation=True, max_length=max_length, is_split_into_words=tagging, return_token_type_ids=True
+    )
+    lengths = [len(row) for row in coded["input_ids"]]
+    unscored = 0
+    if tagging:
+        rows = [
+            _first_token_labels(coded.word_ids(i), cast(tuple[int, ...], example.label))
+            for i, example in enumerate(examples)
+        ]
+        labels = np.concatenate(rows)
+        unscored = sum(len(example.text) for example in examples) - int((labels != IGNORED).sum())
+    else:
+        labels = np.array([e.label for e in examples], dtype=np.float32 if kind == "regression" else np.int64)
+    return Encoded(
+        ids=np.concatenate([np.asarray(row, dtype=np.int64) for row in coded["input_ids"]]),
+        types=np.concatenate([np.asarray(row, dtype=np.int64) for row in coded["token_type_ids"]]),
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        labels=labels,
+        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+        per_token=tagging,
+        unscored=unscored,
+    )
+
+
+def _first_token_labels(word_ids: Sequence[int | None], tags: tuple[int, ...]) -> Ints:
+    """Labels a token: the word's tag on its first token, IGNORED elsewhere."""
+    labels = np.full(len(word_ids), IGNORED, dtype=np.int64)
+    previous = None
+    for position, word in enumerate(word_ids):
+        if word is not None and word != previous:
+            labels[position] = tags[word]
+        previous = word
+    return labels
+
+
+def collate(encoded: Encoded, rows: Ints, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The examples `rows` as tensors padded to the longest of them.
+
+    Returns input_ids, attention_mask and token_type_ids, each (batch, length), and labels, (batch,) or
+    (batch, length) for tagging.
+    """
+    lengths = encoded.lengths[rows]
+    columns = np.arange(lengths.max())
+    inside = columns < lengths[:, None]
+    source = (encoded.starts[rows][:, None] + columns)[inside]
+
+    def padded(flat: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
+        grid = np.full(inside.shape, fill, dtype=np.int64)
+        grid[inside] = flat[source]
+        return grid
+
+    labels = padded(encoded.labels.astype(np.int64), IGNORED) if encoded.per_token else encoded.labels[rows]
+    arrays = {
+        "input_ids": padded(encoded.ids, encoded.pad_id),
+        "attention_mask": inside.astype(np.int64),
+        "token_type_ids": padded(encoded.types, 0),
+        "labels": labels,
+    }
+    return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}
+
+
+def bucketed_batches(lengths: Ints, batch_size: int, generator: np.random.Generator) -> list[Ints]:
+    """One epoch of row numbers in batches of similar length: shuffled, sorted within buckets, shuffled again."""
+    order = generator.permutation(len(lengths))
+    span = BUCKET_BATCHES * batch_size
+    batches: list[Ints] = []
+    for begin in range(0, len(order), span):
+        bucket = order[begin : begin + span]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def epochs(lengths: Ints, batch_size: int, seed: int) -> Iterator[Ints]:
+    """Batches of row numbers without end, epoch after epoch, in an order that `seed` fixes for every strategy."""
+    epoch = 0
+    while True:
+        yield from bucketed_batches(lengths, batch_size, np.random.default_rng([seed, epoch]))
+        epoch += 1
+
+
+def sorted_batches(lengths: Ints, rows: Ints, batch_size: int) -> list[Ints]:
+    """`rows` in batches of similar length, for scoring."""
+    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]

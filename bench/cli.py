@@ -1,0 +1,158 @@
+"""The command line. Torch and its kin are imported only by the commands that need them."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench import __version__
+from bench.errors import Exit, InputError
+from strategies.errors import StrategyError
+
+app = typer.Typer(
+    name="bitfit-bench",
+    help="Which fine-tuning strategy to use for your model, your task and your hardware: what each one costs, "
+    "what it loses, and how sure we are.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RUNS = Path("runs")
+# Two processes that wait for each other by spinning slow both down many times; read by OpenMP when torch loads.
+QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/embedded-20260101T000000Z.")]
+
+
+def main() -> None:
+    """Entry point: bad input becomes one line and exit code 2, an interrupt exit code 130."""
+    os.environ |= {name: value for name, value in QUIET_WAITING.items() if name not in os.environ}
+    try:
+        app()
+    except (InputError, StrategyError) as error:
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(Exit.BAD_INPUT)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bitfit-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name (see `list suites`) or a TOML file.")] = "embedded",
+    models: Annotated[str | None, typer.Option(help="Encoders, comma-separated: names or folders.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks, comma-separated.")] = None,
+    strategies: Annotated[str | None, typer.Option(help="Strategies, comma-separated.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds: a list such as 0,1,2 or a range such as 0-4.")] = None,
+    train_examples: Annotated[int | None, typer.Option(min=1, help="Training examples a task.")] = None,
+    evaluation_examples: Annotated[int | None, typer.Option(min=1, help="Evaluation examples a task.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training examples.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step, in quality cells.")] = None,
+    learning_rate: Annotated[
+        list[str] | None, typer.Option(help="STRATEGY=RATE, may be repeated; a bare RATE holds for every strategy.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
+    device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with glue/<Task>/*.tsv and ud/<Treebank>/.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Where run folders are made.")] = RUNS,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder itself, to begin or to resume.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new run even where one is unfinished.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
+    accept_changed: Annotated[
+        bool, typer.Option("--accept-changed", help="Resume although code, data or versions changed.")
+    ] = False,
+    keep_deltas: Annotated[bool, typer.Option("--keep-deltas", help="Keep the deltas in the run folder.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
+    skip: Annotated[str | None, typer.Option(help="Leave out the 'cost' or the 'quality' cells.")] = None,
+) -> None:
+    """Run a suite, or resume its unfinished run, and render the report."""
+    from bench import archives, overrides
+    from bench import suite as suites
+    from bench.running import Request
+    from bench.running import run as start
+
+    names, folders = overrides.model_folders(overrides.split(models))
+    shared = {"models": names, "strategies": overrides.split(strategies), "precision": precision}
+    own = {
+        "tasks": overrides.split(tasks),
+        "seeds": overrides.parse_seeds(seeds),
+        "train_examples": train_examples,
+        "evaluation_examples": evaluation_examples,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    chosen = overrides.apply(suites.load(suite), skip=skip, quality=shared | own, cost=shared, rates=learning_rate)
+    request = Request(
+        suite=chosen,
+        cache_dir=cache_dir or archives.default_cache_dir(),
+        runs_dir=runs_dir,
+        device=device,
+        threads=threads,
+        data_dir=data_dir,
+        run_dir=run_dir,
+        new=new,
+        retry_failed=retry_failed,
+        accept_changed=accept_changed,
+        keep_deltas=keep_deltas,
+        offline=offline,
+        model_folders=folders,
+        command=sys.argv[1:],
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    raise typer.Exit(start(request, Console()))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Treat a polite request to end like Ctrl-C: finish cleanly and say how to go on."""
+    raise KeyboardInterrupt
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Render the report of a run folder again."""
+    from reports import page, terminal
+
+    written = page.write(folder)
+    console = Console()
+    console.print(terminal.verdict(folder))
+    console.print(f"report: {written}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more run folders; the first is the reference.")],
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help="METRIC=LIMIT, may be repeated: exit 1 where a change is worse.")
+    ] = None,
+) -> None:
+    """Put runs side by side over the cells they share."""
+    raise NotImplementedError
+
+
+@app.command(name="list")
+def list_names(
+    what: Annotated[str, typer.Argument(help="suites, tasks, strategies, models or metrics.")] = "suites",
+) -> None:
+    """List what the suite knows by name."""
+    from bench import listing
+
+    Console().print(listing.table(what))

@@ -1,0 +1,81 @@
+"""Cost cells: groups timed interleaved, then each cell weighed once in a fresh process."""
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.measure.memory import MemoryFailureError, measure_peak
+from bench.measure.time import Timing, time_group
+from bench.outcome import Outcome, failure
+from bench.record import CostResult, MemoryPeak, StepTimes
+
+# Steps spread wider than this (interquartile range over median) were disturbed by something.
+WIDE_SPREAD = 0.15
+
+
+def group_of(cell: CostCell) -> str:
+    """What cells timed together share: everything but strategy, replicate and mask seed."""
+    return cell.model_copy(update={"strategy": "*", "replicate": 0, "mask_seed": 0}).key
+
+
+def run_group(
+    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, on_turn: Callable[[CostCell, str], None]
+) -> dict[str, Outcome]:
+    """Time and weigh the cells of one group; returns an outcome a key.
+
+    `on_turn(cell, what)` is called before each timing turn and each memory measurement.
+    """
+    name = uuid.uuid4().hex[:12]
+    timings = time_group(cells, encoder, device, lambda cell: on_turn(cell, "time"))
+    outcomes = {}
+    for cell in cells:
+        timing = timings[cell.key]
+        if timing.failure is not None:
+            outcomes[cell.key] = failure(timing.failure)
+            continue
+        on_turn(cell, "memory")
+        outcomes[cell.key] = _outcome(cell, timing, name, *_weigh(cell, encoder, device))
+    return outcomes
+
+
+def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[MemoryPeak | None, str | None]:
+    """Peak memory, or None and the reason why there is none; the second full fine-tuning is not weighed twice."""
+    if cell.replicate:
+        return None, "weighed once, with replicate 0"
+    try:
+        return measure_peak(cell, encoder, device), None
+    except (torch.OutOfMemoryError, MemoryFailureError) as error:
+        return None, str(error)
+
+
+def _outcome(cell: CostCell, timing: Timing, group: str, memory: MemoryPeak | None, reason: str | None) -> Outcome:
+    seconds = timing.step_seconds
+    quartile1, median, quartile3, p95 = np.quantile(seconds, [0.25, 0.5, 0.75, 0.95])
+    if timing.counts is None:
+        raise RuntimeError(f"{cell.key} was timed and left no counts")
+    result = CostResult(
+        group=group,
+        step=StepTimes(
+            median_seconds=median,
+            quartile1_seconds=quartile1,
+            quartile3_seconds=quartile3,
+            p95_seconds=p95,
+            steps=seconds.size,
+        ),
+        memory=memory,
+        memory_reason=reason,
+        counts=timing.counts,
+        order_by_round=timing.order,
+    )
+    spread = (quartile3 - quartile1) / median
+    wide = f"step times spread widely: interquartile range {spread:.0%} of the median; the machine was not quiet"
+    failed = reason is not None and not cell.replicate
+    return Outcome(
+        cost=result,
+        arrays={"step_seconds": seconds},
+        warnings=(*((wide,) if spread > WIDE_SPREAD else ()), *((f"no peak memory: {reason}",) if failed else ())),
+    )

@@ -1,0 +1,146 @@
+"""The machine and the code a measurement was made with."""
+
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from bench import __version__
+from bench.errors import InputError
+from bench.models import ATTENTION
+from bench.record import Conditions
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURING = ("bench", "strategies")
+PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "scikit-learn", "scipy", "numpy")
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device called `name`, or the accelerator torch finds, or the CPU.
+
+    Raises InputError where the device does not exist or cannot hold a tensor.
+    """
+    if name is None:
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return torch.device("cpu") if found is None else found
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used: {reason}") from None
+    return device
+
+
+def prepare(device: torch.device, precisions: set[str], threads: int | None) -> None:
+    """Set the thread count and check that `device` has every precision in `precisions`.
+
+    Raises InputError for tf32 on a device without it, and for bf16 where the accelerator lacks it.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    cuda = device.type == "cuda"
+    if "tf32" in precisions and not (
+        cuda and torch.version.cuda and torch.cuda.get_device_capability(device) >= (8, 0)
+    ):
+        raise InputError(f"precision tf32 needs an NVIDIA device of compute capability 8.0 or higher, not {device}")
+    if "bf16" in precisions and cuda and not torch.cuda.is_bf16_supported():
+        raise InputError(f"precision bf16 is not supported by {device_name(device)}")
+
+
+def set_matmul(precision: str) -> None:
+    """Switch float32 products to TensorFloat-32 for 'tf32', and to full float32 for all else."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself; for a CPU its model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return _cpu_model()
+    return device.type
+
+
+@functools.cache
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def conditions(
+    device: torch.device, precision: str, *, model_fingerprint: str, data_fingerprint: str | None
+) -> Conditions:
+    """Everything that surrounds a measurement made now."""
+    commit, dirty = code_commit()
+    return Conditions(
+        code_commit=commit,
+        code_dirty=dirty,
+        code_fingerprint=code_fingerprint(),
+        versions=versions(),
+        data_fingerprint=data_fingerprint,
+        model_fingerprint=model_fingerprint,
+        device=device.type,
+        device_name=device_name(device),
+        driver=_driver(device),
+        threads=torch.get_num_threads(),
+        precision=precision,
+        attention=ATTENTION,
+        python=platform.python_version(),
+        platform=platform.platform(),
+    )
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change a number; torch's own string tells its build."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return found | {"bitfit-bench": __version__, "torch": torch.__version__}
+
+
+@functools.cache
+def code_fingerprint() -> str:
+    """sha256 of the measuring code, so that an edited page does not count as a change and an edited loop does."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in MEASURING for path in (ROOT / package).rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def code_commit() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout this code runs from; (None, None) for an installed copy."""
+    try:
+        _git("ls-files", "--error-unmatch", "bench/environment.py")
+        return _git("rev-parse", "HEAD").strip(), bool(_git("status", "--porcelain").strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+
+def _driver(device: torch.device) -> str | None:
+    """Version of the accelerator's driver, where the system tells it."""
+    if device.type != "cuda":
+        return None
+    if torch.version.cuda is None:
+        return f"HIP {torch.version.hip}"
+    version = Path("/proc/driver/nvidia/version")
+    line = version.read_text(encoding="utf-8").splitlines()[0] if version.exists() else None
+    return line or f"CUDA {torch.version.cuda}"
+
+
+def worker_command(module: str) -> list[str]:
+    """Command that runs one of this project's modules in a fresh interpreter."""
+    return [sys.executable, "-m", module]

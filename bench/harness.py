@@ -1,0 +1,173 @@
+"""Runs the cells of a run folder one after the other and appends a record for each, whatever became of it."""
+
+import itertools
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+import strategies
+from bench import cost, quality
+from bench.cell import Cell, CostCell, QualityCell
+from bench.errors import InputError
+from bench.measure.subject import cost_config
+from bench.models import build_model, config_encoder
+from bench.outcome import Outcome, attempt, failure
+from bench.record import Record
+from bench.runs import changed, now_utc, to_do
+from bench.session import Session
+from bench.store import RunStore
+from strategies.interface import Context
+
+ERROR_LOG = "errors.log"
+
+
+class Listener(Protocol):
+    """Who wants to know how a run goes on."""
+
+    def begin(self, cell: Cell, what: str) -> None:
+        """Work on `cell` begins; `what` says which kind."""
+
+    def advance(self, fraction: float, loss: float | None) -> None:
+        """`fraction` of the current cell is done; `loss` where it is known."""
+
+    def finish(self, record: Record) -> None:
+        """A record was written."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to: cells with a record of status ok, and those whose last record is a failure."""
+
+    ok: int
+    failed: int
+
+
+def preflight(cells: Sequence[Cell], session: Session) -> None:
+    """Load every model and data set once, and try every strategy on every architecture, before any cell runs.
+
+    Raises InputError or StrategyError for the first that cannot be had or applied.
+    """
+    pairs = {(cell.kind, cell.model, cell.strategy): cell for cell in cells}
+    for cell in cells:
+        if isinstance(cell, QualityCell):
+            session.splits(cell)
+    for cell in pairs.values():
+        _try_strategy(cell, session)
+
+
+def _try_strategy(cell: Cell, session: Session) -> None:
+    """Apply a strategy to a model of the cell's architecture that holds no memory."""
+    if isinstance(cell, QualityCell):
+        config, kind, outputs = session.pristine(cell).encoder.config, session.task(cell.task).kind, 2
+    else:
+        config, kind, outputs = cost_config(cell, session.encoder(cell.model)), "classification", cell.labels
+    with torch.device("meta"):
+        model = build_model(config_encoder(config, kind, cell.pooling), kind, outputs, cell.pooling, seed=0)
+    strategies.resolve(cell.strategy)(model, Context(np.random.default_rng(0)))
+
+
+def check_unchanged(store: RunStore, session: Session) -> None:
+    """Raises InputError that names what changed since the finished cells of this run were measured."""
+    keys = {cell.key for cell in store.manifest.cells}
+    for record in store.latest().values():
+        if record.status == "ok" and record.key in keys:
+            differences = changed(record, session.conditions(record.cell))
+            if differences:
+                raise InputError(
+                    f"{store.folder} holds finished cells made under other conditions: {'; '.join(differences)}. "
+                    "Begin again with --new, or go on all the same with --accept-changed"
+                )
+
+
+def run(store: RunStore, session: Session, listener: Listener, *, retry_failed: bool = False) -> Summary:
+    """Run what is left to do in `store`. An interrupt passes through; what is finished is on disk by then."""
+    left = to_do(store, retry_failed=retry_failed)
+    costs = [cell for cell in left if isinstance(cell, CostCell)]
+    for cells in _groups(costs, store.manifest.cells):
+        _run_group(cells, store, session, listener)
+    for cell in left:
+        if isinstance(cell, QualityCell):
+            _run_quality(cell, store, session, listener)
+    latest = [record.status for key, record in store.latest().items() if key in {c.key for c in store.manifest.cells}]
+    return Summary(ok=latest.count("ok"), failed=sum(status != "ok" for status in latest))
+
+
+def _groups(left: Sequence[CostCell], cells: Iterable[Cell]) -> list[list[CostCell]]:
+    """The whole group of each cost cell left to do: times mean something only beside their group's."""
+    wanted = {cost.group_of(cell) for cell in left}
+    groups: dict[str, list[CostCell]] = {}
+    for cell in cells:
+        if isinstance(cell, CostCell) and cost.group_of(cell) in wanted:
+            groups.setdefault(cost.group_of(cell), []).append(cell)
+    return list(groups.values())
+
+
+def _run_group(cells: list[CostCell], store: RunStore, session: Session, listener: Listener) -> None:
+    """Run one cost group. Its wall time is shared evenly by its records, whose timings are interleaved."""
+    started, begin = now_utc(), time.monotonic()
+    turns = len(cells) * (cells[0].rounds + 1)
+    count = itertools.count(1)
+
+    def on_turn(cell: CostCell, what: str) -> None:
+        listener.begin(cell, what)
+        listener.advance(next(count) / turns, None)
+
+    try:
+        outcomes = cost.run_group(cells, session.encoder(cells[0].model), session.options.device, on_turn)
+    except Exception as error:
+        outcomes = {cell.key: failure(error) for cell in cells}
+    share = (time.monotonic() - begin) / len(cells)
+    for cell in cells:
+        _append(cell, outcomes[cell.key], store, session, listener, started, share)
+
+
+def _run_quality(cell: QualityCell, store: RunStore, session: Session, listener: Listener) -> None:
+    started, begin = now_utc(), time.monotonic()
+    listener.begin(cell, "train")
+
+    def on_step(step: int, total: int, loss: float | None) -> None:
+        listener.advance(step / total, loss)
+
+    outcome = attempt(lambda: quality.run_quality(cell, session, store.folder, on_step))
+    _append(cell, outcome, store, session, listener, started, time.monotonic() - begin)
+
+
+def _append(
+    cell: Cell,
+    outcome: Outcome,
+    store: RunStore,
+    session: Session,
+    listener: Listener,
+    started: str,
+    wall_seconds: float,
+) -> None:
+    """Write the record of a cell, and the traceback of one that failed beside it."""
+    if outcome.error is not None:
+        _log(store.folder / ERROR_LOG, cell, outcome.error)
+    record = Record(
+        key=cell.key,
+        cell=cell,
+        status=outcome.status,
+        reason=outcome.reason,
+        started_utc=started,
+        wall_seconds=wall_seconds,
+        conditions=session.conditions(cell),
+        marks=session.marks(cell),
+        warnings=list(outcome.warnings),
+        descriptions=session.descriptions(cell),
+        quality=outcome.quality,
+        cost=outcome.cost,
+        audit=outcome.audit,
+    )
+    listener.finish(store.append(record, dict(outcome.arrays)))
+
+
+def _log(path: Path, cell: Cell, error: BaseException) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{now_utc()} {cell.key}\n{''.join(traceback.format_exception(error))}\n")

@@ -1,0 +1,142 @@
+"""Peak memory of one training step, taken in a fresh process that does nothing else.
+
+The parent calls `measure_peak`; the child runs this module, reads a cost cell and a device as JSON from
+its standard input and writes a `MemoryPeak`, or what went wrong, as JSON to its standard output.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench import encoders
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.environment import prepare, set_matmul, worker_command
+from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
+from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
+from bench.record import MemoryPeak
+from bench.training import Stepper
+
+# glibc keeps freed memory for itself by default, which hides a quarter of what a step gives back.
+RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
+WARMUP_STEPS = 2
+TIMEOUT_SECONDS = 1800
+
+
+class MemoryFailureError(RuntimeError):
+    """The step could not be run in the fresh process; the message says why."""
+
+
+def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device) -> MemoryPeak:
+    """The peak of one step of `cell` on `device`, measured in a fresh process.
+
+    Raises torch.OutOfMemoryError where that process ran out of memory, MemoryFailureError for any other end.
+    """
+    folder = None if encoder.folder is None else str(encoder.folder)
+    request = {"cell": cell.model_dump(), "folder": folder, "device": str(device), "threads": torch.get_num_threads()}
+    environment = os.environ | RETURN_FREED_MEMORY if device.type == "cpu" else None
+    try:
+        child = subprocess.run(  # noqa: S603
+            worker_command("bench.measure.memory"),
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MemoryFailureError(f"the memory measurement took longer than {TIMEOUT_SECONDS} s") from None
+    if child.returncode == 0:
+        return MemoryPeak.model_validate_json(child.stdout)
+    reason = (child.stderr.strip().splitlines() or [f"the process ended with status {child.returncode}"])[-1]
+    if child.returncode == -9 or "OutOfMemoryError" in reason or "can't allocate memory" in reason:
+        raise torch.OutOfMemoryError(reason)
+    raise MemoryFailureError(reason)
+
+
+def peak_of_step(cell: CostCell, encoder: Encoder, device: torch.device) -> MemoryPeak:
+    """The peak of one step, in this process, after warm-up steps that create gradients and optimizer state."""
+    before = _resident_bytes("VmRSS")
+    set_matmul(cell.precision)
+    base = cost_base(cell, encoder)
+    vocabulary = base.encoder.config.vocab_size
+    applied = apply_fresh(base, cell, device)
+    del base
+    stepper = cost_stepper(applied, cell, device)
+    batch = random_batch(cell, vocabulary, device)
+    for step in range(WARMUP_STEPS):
+        stepper(batch, step)
+    return _accelerator_peak(stepper, batch, device) if device.type != "cpu" else _cpu_peak(stepper, batch, before)
+
+
+def _accelerator_peak(stepper: Stepper, batch: Mapping[str, Tensor], device: torch.device) -> MemoryPeak:
+    torch.accelerator.synchronize(device)
+    torch.accelerator.reset_peak_memory_stats(device)
+    stepper(batch, WARMUP_STEPS)
+    torch.accelerator.synchronize(device)
+    return MemoryPeak(
+        method="allocator",
+        peak_allocated_bytes=torch.accelerator.max_memory_allocated(device),
+        peak_reserved_bytes=torch.accelerator.max_memory_reserved(device),
+        resident_high_water_bytes=None,
+    )
+
+
+def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None) -> MemoryPeak:
+    """Resident high-water of one plain step, then live tensors of one tracked step."""
+    can_reset = _reset_high_water()
+    stepper(batch, WARMUP_STEPS)
+    resident = _resident_bytes("VmHWM") if can_reset else None
+    tracker = LiveTensors()
+    with tracker:
+        tracker.watch(model_tensors(stepper.applied.model))
+        tracker.watch(optimizer_tensors(stepper.optimizer))
+        tracker.watch(batch.values())
+        tracker.reset_peak()
+        stepper(batch, WARMUP_STEPS + 1)
+    return MemoryPeak(
+        method="live tensors",
+        peak_allocated_bytes=tracker.peak_bytes,
+        peak_reserved_bytes=None,
+        resident_high_water_bytes=resident,
+        resident_before_bytes=before,
+    )
+
+
+def _reset_high_water() -> bool:
+    """Set the kernel's high-water mark of this process back to what is resident now; False where it offers none."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _resident_bytes(field: str) -> int | None:
+    """Resident memory of this process: VmRSS now, or VmHWM, the most since the mark was reset; None where not told."""
+    status = Path("/proc/self/status")
+    for line in status.read_text(encoding="ascii").splitlines() if status.exists() else ():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def main() -> None:
+    """Child process: measure the cell on standard input."""
+    request = json.load(sys.stdin)
+    cell = CostCell.model_validate(request["cell"])
+    device = torch.device(request["device"])
+    prepare(device, {cell.precision}, request["threads"])
+    folders = {cell.model: Path(request["folder"])} if request["folder"] else {}
+    sys.stdout.write(peak_of_step(cell, encoders.find(cell.model, folders), device).model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

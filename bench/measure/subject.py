@@ -1,0 +1,85 @@
+"""What a cost cell measures: a model built from its configuration, a strategy, and batches of random tokens."""
+
+import copy
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+
+import strategies
+from bench.audit import trainable_counts
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.errors import InputError
+from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
+from bench.record import Counts
+from bench.tasks.base import HeadKind
+from bench.training import Stepper, autocast_for, make_stepper
+from strategies.interface import Applied, Context
+
+LEARNING_RATE = 1e-4
+KIND: HeadKind = "classification"
+
+
+def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
+    """The configuration a cost cell is built from: the table's, or that of the encoder's folder."""
+    fields = encoder.config
+    if fields is None and encoder.folder is not None:
+        fields = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
+    if fields is None:
+        raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
+    return configure(fields, cell.hidden_dropout, cell.attention_dropout)
+
+
+def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:
+    """The model with random weights and a new head, before any strategy, on the CPU."""
+    module = config_encoder(cost_config(cell, encoder), KIND, cell.pooling)
+    return build_model(module, KIND, cell.labels, cell.pooling, seed=0)
+
+
+def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device) -> Applied:
+    """The cell's strategy on a copy of `base` on `device`."""
+    model = copy.deepcopy(base).to(device)
+    context = Context(np.random.default_rng(cell.mask_seed), total_steps=cell.steps_per_round)
+    return strategies.resolve(cell.strategy)(model, context)
+
+
+def cost_stepper(applied: Applied, cell: CostCell, device: torch.device) -> Stepper:
+    """The same step as in training, clipping and optimizer included."""
+    total_steps = cell.warmup_steps + cell.steps_per_round
+    autocast = autocast_for(cell.precision, device)
+    applied.model.train()
+    return make_stepper(
+        applied,
+        KIND,
+        learning_rate=LEARNING_RATE,
+        total_steps=total_steps,
+        clip_norm=cell.clip_norm,
+        autocast=autocast,
+        seed=0,
+    )
+
+
+def random_batch(cell: CostCell, vocabulary: int, device: torch.device) -> dict[str, Tensor]:
+    """Random token ids (batch, length), no padding, and random labels; the same for every strategy."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (cell.batch_size, cell.length)
+    batch = {
+        "input_ids": torch.randint(5, vocabulary, shape, generator=generator),
+        "attention_mask": torch.ones(shape, dtype=torch.int64),
+        "token_type_ids": torch.zeros(shape, dtype=torch.int64),
+        "labels": torch.randint(0, cell.labels, (cell.batch_size,), generator=generator),
+    }
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def counts(applied: Applied, base: TaskModel) -> Counts:
+    """Trainable values, encoder and head apart, and the parameters of the base encoder."""
+    head = applied.model.get_submodule(HEAD_PREFIX.rstrip("."))
+    return Counts(
+        encoder_trainable=sum(trainable_counts(applied).values()),
+        encoder_total=sum(p.numel() for p in base.encoder.parameters()),
+        head_trainable=sum(p.numel() for p in head.parameters() if p.requires_grad),
+    )

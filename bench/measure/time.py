@@ -1,0 +1,96 @@
+"""Step time of several strategies at one shape, interleaved in rotating order over several rounds.
+
+Machines drift, so what counts is the ratio to full fine-tuning within one round. Each turn builds its
+model afresh: no strategy holds memory while another is timed, and one that fails does not stop the rest.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.environment import set_matmul
+from bench.measure.subject import apply_fresh, cost_base, cost_stepper, counts, random_batch
+from bench.models import TaskModel
+from bench.record import Counts
+
+
+@dataclass
+class Timing:
+    """What one cell left: step seconds shaped (rounds, steps), its place in each round, or why it failed."""
+
+    rounds: list[list[float]] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    counts: Counts | None = None
+    failure: Exception | None = None
+
+    @property
+    def step_seconds(self) -> NDArray[np.float64]:
+        """Raw step times, (rounds, steps)."""
+        return np.asarray(self.rounds, dtype=np.float64)
+
+
+def time_group(
+    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, on_turn: Callable[[CostCell], None]
+) -> dict[str, Timing]:
+    """Time cells that differ in strategy and replicate only; returns a Timing a key.
+
+    A cell that fails once is left out of the later rounds. `on_turn` is called before each turn.
+    """
+    first = cells[0]
+    base = cost_base(first, encoder)
+    set_matmul(first.precision)
+    timings = {cell.key: Timing() for cell in cells}
+    for round_number in range(first.rounds):
+        shift = round_number % len(cells)
+        for place, cell in enumerate([*cells[shift:], *cells[:shift]]):
+            timing = timings[cell.key]
+            if timing.failure is not None:
+                continue
+            on_turn(cell)
+            try:
+                seconds, timing.counts = _turn(base, cell, device)
+            except (RuntimeError, MemoryError, ValueError) as error:
+                timing.failure = error.with_traceback(None)
+                continue
+            finally:
+                _free(device)
+            timing.rounds.append(seconds)
+            timing.order.append(place)
+    return timings
+
+
+def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[float], Counts]:
+    """Build, warm up, and time one cell's steps of one round."""
+    applied = apply_fresh(base, cell, device)
+    stepper = cost_stepper(applied, cell, device)
+    batch = random_batch(cell, base.encoder.config.vocab_size, device)
+    for step in range(cell.warmup_steps):
+        stepper(batch, step)
+    seconds = []
+    for step in range(cell.warmup_steps, cell.warmup_steps + cell.steps_per_round):
+        _synchronize(device)
+        begin = time.perf_counter()
+        stepper(batch, step)
+        _synchronize(device)
+        seconds.append(time.perf_counter() - begin)
+    return seconds, counts(applied, base)
+
+
+def _synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _free(device: torch.device) -> None:
+    """Give the memory of the last turn back before the next one begins."""
+    gc.collect()
+    if device.type != "cpu":
+        torch.accelerator.empty_cache()

@@ -1,0 +1,207 @@
+"""Encoders with a task head on top: build them from weights or from a configuration alone.
+
+Every model is a `TaskModel`: parameters named `encoder.*` and `head.*`. The head is newly initialised and
+trains under every strategy; all else, a pretrained pooler included, is the encoder.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from bench import archives
+from bench.cell import Pooling
+from bench.encoders import Encoder
+from bench.errors import InputError
+from bench.tasks.base import HeadKind
+
+transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+ATTENTION = "sdpa"
+HEAD_PREFIX = "head."
+INITIALIZER_STD = 0.02
+# Architectures whose pooler was trained in pretraining; elsewhere a pooler would be new, so the head has its own.
+PRETRAINED_POOLER = frozenset({"bert", "albert"})
+
+
+class Head(nn.Module):
+    """Hidden states to logits.
+
+    `reduce` is 'pooler' (the encoder's own pooled output), 'first' (first token through a new dense layer
+    with tanh), 'mean' (masked mean of the last layer) or 'none' (every token). Logits are shaped
+    (batch, outputs), or (batch, length, outputs) for 'none'.
+    """
+
+    def __init__(self, reduce: str, hidden: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.reduce = reduce
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(hidden, hidden) if reduce == "first" else None
+        self.out = nn.Linear(hidden, outputs)
+
+    def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
+        """`hidden` (batch, length, width), `pooled` (batch, width) or None, `attention_mask` (batch, length)."""
+        if self.reduce == "pooler":
+            if pooled is None:
+                raise RuntimeError("this head reads a pooled output and the encoder gave none")
+            hidden = pooled
+        elif self.reduce == "mean":
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            hidden = (hidden * mask).sum(1) / mask.sum(1)
+        elif self.dense is not None:
+            hidden = torch.tanh(self.dense(self.dropout(hidden[:, 0])))
+        logits: Tensor = self.out(self.dropout(hidden))
+        return logits
+
+
+class TaskModel(nn.Module):
+    """An encoder with a head."""
+
+    def __init__(self, encoder: PreTrainedModel, head: Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self._typed = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Token ids, mask and segment ids, each (batch, length), to logits; segments may be ignored."""
+        typed = {"token_type_ids": token_type_ids} if self._typed and token_type_ids is not None else {}
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **typed)
+        logits: Tensor = self.head(output.last_hidden_state, getattr(output, "pooler_output", None), attention_mask)
+        return logits
+
+
+def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling: Pooling, seed: int) -> TaskModel:
+    """Put a new head on `encoder` (not copied). The head's weights depend on `seed` and nothing else."""
+    if kind == "tagging":
+        reduce = "none"
+    elif pooling == "mean":
+        reduce = "mean"
+    else:
+        reduce = "first" if getattr(encoder, "pooler", None) is None else "pooler"
+    config = encoder.config
+    dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.0))
+    device = next(encoder.parameters()).device
+    head = Head(reduce, config.hidden_size, outputs, dropout).to(device)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            fresh = torch.zeros(parameter.shape)
+            if name.endswith("weight"):
+                fresh.normal_(0.0, INITIALIZER_STD, generator=generator)
+            parameter.copy_(fresh)
+    return TaskModel(encoder, head)
+
+
+def configure(
+    fields: Mapping[str, Any], hidden_dropout: float | None, attention_dropout: float | None
+) -> PretrainedConfig:
+    """A configuration from keyword arguments (`model_type` among them), with dropout set where it is not None."""
+    config: PretrainedConfig = AutoConfig.for_model(**fields)
+    return with_dropout(config, hidden_dropout, attention_dropout)
+
+
+def with_dropout(config: PretrainedConfig, hidden: float | None, attention: float | None) -> PretrainedConfig:
+    """Set the dropout rates of `config` in place where they are not None, under the names its architecture uses."""
+    for names, value in (
+        (("hidden_dropout_prob", "dropout"), hidden),
+        (("attention_probs_dropout_prob", "attention_dropout"), attention),
+    ):
+        if value is None:
+            continue
+        present = [name for name in names if hasattr(config, name)]
+        if not present:
+            raise InputError(f"{config.model_type} has none of {', '.join(names)}: its dropout cannot be set")
+        setattr(config, present[0], value)
+    return config
+
+
+def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> PreTrainedModel:
+    """An encoder with random weights, the same ones each time; the caller's random state is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation=ATTENTION, **_pooler_argument(config, kind, pooling)
+        )
+    return encoder
+
+
+def load_encoder(
+    encoder: Encoder,
+    kind: HeadKind,
+    pooling: Pooling,
+    *,
+    cache_dir: Path,
+    offline: bool = False,
+    hidden_dropout: float | None = None,
+    attention_dropout: float | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An encoder with its pretrained weights in float32, and its tokenizer.
+
+    Raises InputError where the weights cannot be had.
+    """
+    where, options = _whereabouts(encoder, cache_dir, offline)
+    try:
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False, **options)
+        config = with_dropout(config, hidden_dropout, attention_dropout)
+        load = {"config": config, "use_safetensors": True, "attn_implementation": ATTENTION, "dtype": torch.float32}
+        load |= {"output_loading_info": True, "trust_remote_code": False, **options}
+        model, info = AutoModel.from_pretrained(where, **load, **_pooler_argument(config, kind, pooling))
+        missing = set(info["missing_keys"])
+        if missing and all("pooler" in name.split(".") for name in missing):
+            model, info = AutoModel.from_pretrained(where, **load, add_pooling_layer=False)
+            missing = set(info["missing_keys"])
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"cannot load the encoder {encoder.name!r} from {where}: {reason}") from None
+    if missing:
+        raise InputError(f"{where} lacks {len(missing)} encoder tensors, {sorted(missing)[0]!r} among them")
+    return model, tokenizer
+
+
+def _whereabouts(encoder: Encoder, cache_dir: Path, offline: bool) -> tuple[str, dict[str, Any]]:
+    """Folder or hub id of an encoder's weights, and the loading options that go with it."""
+    if encoder.folder is not None:
+        if not (encoder.folder / "config.json").is_file():
+            raise InputError(f"{encoder.folder} holds no encoder: it has no config.json")
+        return str(encoder.folder), {"local_files_only": True}
+    if encoder.embedded:
+        return str(archives.model_folder(cache_dir, offline=offline)), {"local_files_only": True}
+    if encoder.hub is None:
+        raise InputError(f"the encoder {encoder.name!r} is a configuration without weights: use it in cost cells only")
+    identifier, revision = encoder.hub
+    return identifier, {"revision": revision, "local_files_only": offline}
+
+
+def _pooler_argument(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> dict[str, bool]:
+    """`add_pooling_layer` where the architecture knows it: a pooler only where the head reads a pretrained one."""
+    try:
+        architecture: Any = transformers.MODEL_MAPPING[type(config)]
+    except KeyError:
+        raise InputError(f"{config.model_type!r} is no architecture with a base model in transformers") from None
+    if "add_pooling_layer" not in inspect.signature(architecture).parameters:
+        return {}
+    wanted = kind != "tagging" and pooling == "cls" and config.model_type in PRETRAINED_POOLER
+    return {"add_pooling_layer": wanted}
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """sha256 of every tensor of the encoder, names included: equal weights from any source have an equal one."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def config_fingerprint(config: PretrainedConfig) -> str:
+    """sha256 of a configuration, for models without weights."""
+    return hashlib.sha256(config.to_json_string(use_diff=True).encode()).hexdigest()

@@ -1,0 +1,98 @@
+"""What the command line may change of a suite, parsed from what a person types. Torch-free."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import strategies
+from bench import suite as suites
+from bench.errors import InputError
+from bench.suite import Suite
+
+
+def split(text: str | None) -> list[str] | None:
+    """Comma-separated names as a list; None stays None. Raises InputError for an empty name."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"empty name in {text!r}; write names separated by single commas")
+    return names
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """Seeds from '0,1,2' or '0-4' or a mix of both. Raises InputError for anything else."""
+    seeds: list[int] = []
+    for part in split(text) or []:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None:
+            raise InputError(f"seed {part!r} is neither a number nor a range; write --seeds 0,1,2 or --seeds 0-4")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise InputError(f"the seed range {part!r} runs backwards")
+        seeds += range(first, last + 1)
+    return None if text is None else list(dict.fromkeys(seeds))
+
+
+def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, float]:
+    """Learning rates from 'STRATEGY=RATE', or a bare 'RATE' for all of `known`; later ones win.
+
+    Raises InputError for what is no positive number and StrategyError for an unknown strategy.
+    """
+    rates: dict[str, float] = {}
+    for text in texts or ():
+        name, _, number = text.rpartition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = 0.0
+        if not 0.0 < rate < float("inf"):
+            raise InputError(f"--learning-rate {text!r}: {number!r} is no positive number; write bitfit=1e-3 or 1e-3")
+        if name:
+            strategies.check(name)
+        rates |= {name: rate} if name else dict.fromkeys(known, rate)
+    return rates
+
+
+def model_folders(names: Sequence[str] | None) -> tuple[list[str] | None, dict[str, Path]]:
+    """Model names as cells use them, and the folders among them: a folder goes by its own name in keys.
+
+    What holds a path separator, or is an existing folder, is a folder. Raises InputError where a folder is
+    none, or where two would go by one name.
+    """
+    folders: dict[str, Path] = {}
+    if names is None:
+        return None, folders
+    plain = []
+    for name in names:
+        path = Path(name)
+        if "/" not in name and "\\" not in name and not (path / "config.json").is_file():
+            plain.append(name)
+            continue
+        if not (path / "config.json").is_file():
+            raise InputError(f"{name} holds no encoder: it has no config.json")
+        own = path.resolve().name
+        if own in folders:
+            raise InputError(f"two model folders are called {own!r}; rename one")
+        folders[own] = path.resolve()
+        plain.append(own)
+    return plain, folders
+
+
+def apply(
+    suite: Suite, *, skip: str | None, quality: Mapping[str, Any], cost: Mapping[str, Any], rates: Sequence[str] | None
+) -> Suite:
+    """The suite with what was asked for on the command line in place; values of None were not asked for."""
+    if skip not in (None, "cost", "quality"):
+        raise InputError(f"--skip {skip!r} is neither 'cost' nor 'quality'")
+    if skip is not None:
+        suite = suite.model_copy(update={"cost": []} if skip == "cost" else {"quality": None})
+    wanted = {name: value for name, value in quality.items() if value is not None}
+    names = wanted.get("strategies") or (suite.quality.strategies if suite.quality else [])
+    if rates:
+        wanted["learning_rate"] = parse_rates(rates, names)
+    both = {name: value for name, value in cost.items() if value is not None}
+    if suite.quality is None:
+        wanted = {name: value for name, value in wanted.items() if name not in both}
+    return suites.override(suite, wanted, both) if wanted or both else suite

@@ -1,0 +1,109 @@
+"""The `run` command: from a suite to a run folder with its records and its report."""
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import harness, runs
+from bench.environment import choose_device, prepare
+from bench.errors import Exit
+from bench.progress import Display
+from bench.session import Options, Session
+from bench.store import RunStore
+from bench.suite import Suite
+from reports import page, terminal
+
+REPORT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything `run` was asked for; see the options of the command line for what each means."""
+
+    suite: Suite
+    cache_dir: Path
+    runs_dir: Path
+    device: str | None = None
+    threads: int | None = None
+    data_dir: Path | None = None
+    run_dir: Path | None = None
+    new: bool = False
+    retry_failed: bool = False
+    accept_changed: bool = False
+    keep_deltas: bool = False
+    offline: bool = False
+    model_folders: Mapping[str, Path] | None = None
+    command: Sequence[str] = ()
+
+
+def run(request: Request, console: Console) -> Exit:
+    """Run the suite or what is left of it; the report is rewritten as cells finish, and at the end."""
+    device = choose_device(request.device)
+    cells = request.suite.cells(accelerator=device.type != "cpu")
+    prepare(device, {cell.precision for cell in cells}, request.threads)
+    timeout = request.suite.timeout_minutes
+    session = Session(
+        Options(
+            device=device,
+            cache_dir=request.cache_dir,
+            data_dir=request.data_dir,
+            offline=request.offline,
+            model_folders=request.model_folders or {},
+            timeout_seconds=None if timeout is None else 60 * timeout,
+            keep_deltas=request.keep_deltas,
+        )
+    )
+    console.print(f"{request.suite.name}: {len(cells)} cells on {device}; loading models and data", highlight=False)
+    harness.preflight(cells, session)
+    store, resumed = runs.open_run(
+        request.suite.name,
+        cells,
+        runs_dir=request.runs_dir,
+        run_dir=request.run_dir,
+        new=request.new,
+        retry_failed=request.retry_failed,
+        command=request.command,
+    )
+    with store.lock():
+        if resumed and not request.accept_changed:
+            harness.check_unchanged(store, session)
+        for bad in store.read()[1]:
+            console.print(f"warning: {bad}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{'resuming' if resumed else 'run folder'} {store.folder}", highlight=False, soft_wrap=True)
+        return _run(store, session, console, retry_failed=request.retry_failed)
+
+
+def _run(store: RunStore, session: Session, console: Console, *, retry_failed: bool) -> Exit:
+    left = runs.to_do(store, retry_failed=retry_failed)
+    done = len(store.manifest.cells) - len(left)
+    try:
+        with Display(console, left, done, throttled(lambda: page.write(store.folder, figures=False))) as display:
+            summary = harness.run(store, session, display, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        page.write(store.folder)
+        again = shlex.join(["bitfit-bench", *store.manifest.command])
+        console.print(f"\ninterrupted; what is finished is kept in {store.folder}", highlight=False, soft_wrap=True)
+        console.print(f"to go on, give the same command again: {again}", markup=False, highlight=False, soft_wrap=True)
+        return Exit.INTERRUPTED
+    written = page.write(store.folder)
+    console.print(terminal.verdict(store.folder))
+    console.print(f"report: {written}", highlight=False, soft_wrap=True)
+    if summary.failed:
+        console.print(f"{summary.failed} cells failed; the report says why. Try them again with --retry-failed")
+    return Exit.REGRESSION_OR_FAILED_CELLS if summary.failed else Exit.OK
+
+
+def throttled(action: Callable[[], object], seconds: float = REPORT_SECONDS) -> Callable[[], None]:
+    """`action`, done at once at the first call and then at most once in `seconds`; calls between do nothing."""
+    last: list[float] = []
+
+    def call() -> None:
+        if not last or time.monotonic() - last[0] >= seconds:
+            action()
+            last[:] = [time.monotonic()]
+
+    return call

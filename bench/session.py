@@ -1,0 +1,131 @@
+"""What the cells of one run share: options, loaded tasks, pristine encoders and tokenised splits."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import strategies
+from bench import encoders, tasks
+from bench.batching import Encoded, encode
+from bench.cell import CostCell, QualityCell
+from bench.environment import conditions
+from bench.measure.subject import cost_config
+from bench.models import config_fingerprint, fingerprint, load_encoder
+from bench.record import Conditions
+from bench.tasks.base import Source, TaskData
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is told besides its cells; none of it is part of a key.
+
+    model_folders    encoders given as folders, by name
+    timeout_seconds  most a quality cell may take, or None
+    keep_deltas      leave deltas in the run folder after their audit
+    """
+
+    device: torch.device
+    cache_dir: Path
+    data_dir: Path | None = None
+    offline: bool = False
+    model_folders: Mapping[str, Path] = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    keep_deltas: bool = False
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """A loaded encoder that nobody changes: cells train copies of it."""
+
+    encoder: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The tokenised splits of a quality cell, each cut to the number of examples the cell names."""
+
+    train: Encoded
+    selection: Encoded
+    evaluation: Encoded
+
+
+class Session:
+    """Loads what cells need, each thing once. Every method raises InputError where its input is at fault."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._tasks: dict[str, TaskData] = {}
+        self._pristine: dict[tuple[object, ...], Pristine] = {}
+        self._splits: dict[tuple[object, ...], Splits] = {}
+
+    def deadline(self) -> float | None:
+        """When a cell that begins now is out of time, on the clock of time.monotonic()."""
+        seconds = self.options.timeout_seconds
+        return None if seconds is None else time.monotonic() + seconds
+
+    def task(self, name: str) -> TaskData:
+        """The data of a task."""
+        if name not in self._tasks:
+            source = Source(self.options.cache_dir, self.options.data_dir, self.options.offline)
+            self._tasks[name] = tasks.load(name, source)
+        return self._tasks[name]
+
+    def encoder(self, model: str) -> encoders.Encoder:
+        """The table's entry of a model, or the folder given for it."""
+        return encoders.find(model, self.options.model_folders)
+
+    def pristine(self, cell: QualityCell) -> Pristine:
+        """The encoder a quality cell starts from."""
+        kind = self.task(cell.task).kind
+        key = (cell.model, kind == "tagging", cell.pooling, cell.hidden_dropout, cell.attention_dropout)
+        if key not in self._pristine:
+            encoder, tokenizer = load_encoder(
+                self.encoder(cell.model),
+                kind,
+                cell.pooling,
+                cache_dir=self.options.cache_dir,
+                offline=self.options.offline,
+                hidden_dropout=cell.hidden_dropout,
+                attention_dropout=cell.attention_dropout,
+            )
+            self._pristine[key] = Pristine(encoder, tokenizer, fingerprint(encoder))
+        return self._pristine[key]
+
+    def splits(self, cell: QualityCell) -> Splits:
+        """The tokenised splits of a quality cell, shared by all cells that differ in strategy or seed only."""
+        limits = (cell.train_examples, cell.selection_examples, cell.evaluation_examples)
+        key = (cell.model, cell.task, cell.max_length, *limits)
+        if key not in self._splits:
+            task, tokenizer = self.task(cell.task), self.pristine(cell).tokenizer
+            cut = zip((task.train, task.selection, task.evaluation), limits, strict=True)
+            encoded = [encode(examples[:limit], task.kind, tokenizer, cell.max_length) for examples, limit in cut]
+            self._splits[key] = Splits(*encoded)
+        return self._splits[key]
+
+    def conditions(self, cell: QualityCell | CostCell) -> Conditions:
+        """What surrounds a measurement of `cell` made now."""
+        if isinstance(cell, CostCell):
+            model, data = config_fingerprint(cost_config(cell, self.encoder(cell.model))), None
+        else:
+            model, data = self.pristine(cell).fingerprint, self.task(cell.task).fingerprint
+        return conditions(self.options.device, cell.precision, model_fingerprint=model, data_fingerprint=data)
+
+    def marks(self, cell: QualityCell | CostCell) -> list[str]:
+        """Warnings that must appear wherever the result of `cell` does."""
+        if isinstance(cell, CostCell):
+            return []
+        task = self.task(cell.task)
+        shared = sorted(set(self.encoder(cell.model).tuned_on) & set(task.overlaps))
+        contaminated = f"contaminated encoder: {cell.model} was tuned on {', '.join(shared)} data"
+        return [*task.marks, *([contaminated] if shared else [])]
+
+    def descriptions(self, cell: QualityCell | CostCell) -> dict[str, str]:
+        """One sentence each on the strategy, the model and the task of `cell`."""
+        known = {"strategy": strategies.sentence(cell.strategy), "model": self.encoder(cell.model).sentence}
+        return known if isinstance(cell, CostCell) else known | {"task": self.task(cell.task).sentence}

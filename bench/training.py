@@ -1,0 +1,160 @@
+"""The one training loop: every strategy and every task goes through it, and cost cells time its step."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
+
+from bench.scoring import task_loss
+from bench.tasks.base import HeadKind
+from strategies.interface import Applied, Batch
+
+SEED_STRIDE = 1_000_003
+FINITE_CHECK_STEPS = 25
+
+
+class DivergedError(ArithmeticError):
+    """The training loss stopped being a finite number."""
+
+
+class TimedOutError(TimeoutError):
+    """A cell used up the time it was given."""
+
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+def autocast_for(precision: str, device: torch.device) -> Autocast:
+    """The context a forward pass runs in: bfloat16 autocast for 'bf16', else nothing."""
+    if precision == "bf16":
+        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Takes one optimizer step on one batch: forward, backward, clipping, optimizer, zero-grad."""
+
+    applied: Applied
+    kind: HeadKind
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    clip_norm: float | None
+    autocast: Autocast
+    seed: int
+
+    def __call__(self, batch: Batch, step: int) -> Tensor:
+        """Train on `batch`; returns the detached loss, still on the device.
+
+        Reseeds from (seed, step), so that strategies which insert no randomness see the same dropout.
+        """
+        torch.manual_seed(self.seed * SEED_STRIDE + step)
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        with self.autocast():
+            logits = self.applied.model(**inputs)
+        loss = task_loss(logits, batch["labels"], self.kind)
+        torch.autograd.backward(loss + self.applied.penalty().to(loss.device))
+        self.applied.before_step(step)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """What trains is what has `requires_grad`."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_stepper(
+    applied: Applied,
+    kind: HeadKind,
+    *,
+    learning_rate: float,
+    total_steps: int,
+    warmup_fraction: float = 0.0,
+    weight_decay: float = 0.0,
+    clip_norm: float | None,
+    autocast: Autocast,
+    seed: int,
+) -> Stepper:
+    """AdamW in its fused form for every strategy, with a linear schedule.
+
+    Raises RuntimeError on a device for which torch has no fused AdamW: the plain loop would make full
+    fine-tuning look slower than it is.
+    """
+    parameters = trainable(applied.model)
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    warmup_steps = math.ceil(warmup_fraction * total_steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps, total_steps)  # type: ignore[no-untyped-call]
+    return Stepper(applied, kind, parameters, optimizer, schedule, clip_norm, autocast, seed)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the loop leaves.
+
+    losses         training loss of every step
+    seconds        spent in steps and their batches
+    padding_ratio  tokens with padding over tokens without
+    """
+
+    losses: Tensor
+    seconds: float
+    padding_ratio: float
+
+
+def train(
+    stepper: Stepper,
+    batches: Iterator[Batch],
+    total_steps: int,
+    points: frozenset[int],
+    at_point: Callable[[int], None],
+    on_step: Callable[[int, float | None], None],
+    deadline: float | None = None,
+) -> Trained:
+    """Train for `total_steps` steps.
+
+    `at_point(step)` is called after each step of `points`, its time not counted. `on_step(step, loss)` is
+    called after every step, with the loss where it was read from the device anyway. `deadline` is a value
+    of time.monotonic(). Raises DivergedError where a loss is not finite, TimedOutError past the deadline.
+    """
+    model = stepper.applied.model
+    device = next(model.parameters()).device
+    losses = torch.zeros(total_steps, device=device)
+    real_tokens, padded_tokens = torch.zeros((), dtype=torch.int64, device=device), 0
+    seconds = 0.0
+    model.train()
+    for step in range(total_steps):
+        begin = time.perf_counter()
+        batch = next(batches)
+        real_tokens += batch["attention_mask"].sum()
+        padded_tokens += batch["attention_mask"].numel()
+        losses[step] = stepper(batch, step)
+        done = step + 1
+        value = None
+        if done % FINITE_CHECK_STEPS == 0 or done in points or done == total_steps:
+            value = _finite(losses[step - step % FINITE_CHECK_STEPS : done], done)
+        seconds += time.perf_counter() - begin
+        on_step(done, value)
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimedOutError(f"no time left after step {done} of {total_steps}")
+        if done in points:
+            at_point(done)
+    return Trained(losses.cpu(), seconds, padded_tokens / int(real_tokens))
+
+
+def _finite(recent: Tensor, step: int) -> float:
+    """The last of `recent`, read from the device. Raises DivergedError where one of them is not finite."""
+    if not bool(torch.isfinite(recent).all()):
+        raise DivergedError(f"the training loss is not finite at or before step {step}")
+    return float(recent[-1])

@@ -1,0 +1,236 @@
+"""What a report says, in the order it says it: the one source of the page and of the Markdown file."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.figure import Figure
+
+from reports import figures, formats, tables
+from reports.formats import metric
+from reports.palette import label
+from reports.run import Model, Run, Task
+from reports.sentences import Marks, sentences
+from reports.statistics import Summary
+from reports.table import Table
+from reports.verdict import Verdict, judge
+from reports.verdict_table import verdict_table
+
+BARS = "Bars: one standard deviation over seeds"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its file name (no ending), what it shows in one line, and how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """The verdict on one strategy: its name for people, and the words that follow it."""
+
+    label: str
+    strategy: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """All there is on one task: its marks in full, what it is, tables and pictures."""
+
+    name: str
+    marks: tuple[str, ...]
+    description: str
+    tables: tuple[tuple[str, Table], ...]
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """All there is on one model: the verdict first, then what proves it."""
+
+    title: str
+    description: str
+    sentences: tuple[Sentence, ...]
+    table: Table
+    pictures: tuple[Picture, ...]
+    tasks: tuple[TaskPart, ...]
+    costs: tuple[tuple[str, Table], ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A whole report. `marks` are (symbol, mark) pairs, `strategies` (strategy, name for people, sentence)."""
+
+    title: str
+    facts: tuple[str, ...]
+    done: int
+    planned: int
+    models: tuple[ModelPart, ...]
+    marks: tuple[tuple[str, str], ...]
+    strategies: tuple[tuple[str, str, str], ...]
+    failed: Table
+    warnings: Table
+    damaged: tuple[str, ...]
+    outstanding: tuple[str, ...]
+    conditions: Table
+    fingerprints: Table
+    command: str
+    suite_hash: str
+
+
+def build(run: Run) -> Content:
+    """The content of a run's report, as far as the run has got."""
+    marks = Marks(run.marks)
+    several = len(run.models) > 1
+    damaged = [f"{bad.path.name}, line {bad.number}: {bad.reason}" for bad in run.bad]
+    return Content(
+        title=run.manifest.suite,
+        facts=_facts(run),
+        done=len(run.latest),
+        planned=len(run.cells),
+        models=tuple(_model(model, marks, run, named=several) for model in run.models),
+        marks=tuple((symbol, mark) for mark, symbol in marks.symbols.items()),
+        strategies=_strategies(run),
+        failed=tables.failed_table(run),
+        warnings=tables.warnings_table(run),
+        damaged=(*damaged, *run.unreadable),
+        outstanding=tuple(run.outstanding),
+        conditions=tables.conditions_table(run),
+        fingerprints=tables.fingerprints_table(run),
+        command=_command(run.manifest.command),
+        suite_hash=run.manifest.suite_hash,
+    )
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
+
+
+def _facts(run: Run) -> tuple[str, ...]:
+    """The one line of facts: model, device, precision, threads, commit, cells, date."""
+    models = ", ".join(dict.fromkeys(model.name for model in run.models)) or "no model"
+    precisions = ", ".join(dict.fromkeys(model.precision for model in run.models))
+    facts = [models]
+    if run.records:
+        found = [record.conditions for record in run.records]
+        facts += [
+            _several([f"{one.device_name} ({one.device})" for one in found]),
+            precisions,
+            _several([formats.count(one.threads, "thread") for one in found]),
+            "commit " + _several([_commit(one.code_commit, one.code_dirty) for one in found]),
+        ]
+    marked = sum(bool(record.marks) for record in run.records)
+    failed = len(run.failed)
+    facts.append(f"{formats.count(len(run.latest) - failed, 'cell')} ok, {failed} failed, {marked} marked")
+    return (*facts, run.manifest.created_utc.replace("T", " ").replace("Z", " UTC"))
+
+
+def _several(values: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else f"{', '.join(distinct[:2])}{' and more' if distinct[2:] else ''}"
+
+
+def _commit(commit: str | None, dirty: bool | None) -> str:
+    if commit is None:
+        return "unknown"
+    return commit[:10] + (" with local changes" if dirty else "")
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command as a person would type it; manifests keep what followed the program's name."""
+    return shlex.join(words if words[:1] == ["bitfit-bench"] else ["bitfit-bench", *words])
+
+
+def _strategies(run: Run) -> tuple[tuple[str, str, str], ...]:
+    found: dict[str, str] = dict.fromkeys((cell.strategy for cell in run.cells), "")
+    for record in run.records:
+        found[record.cell.strategy] = found[record.cell.strategy] or record.descriptions.get("strategy", "")
+    return tuple((name, label(name, name), text or "Nothing recorded yet.") for name, text in found.items())
+
+
+def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
+    verdict = judge(model)
+    order = {row.strategy: index for index, row in reversed(list(enumerate(verdict.rows)))}
+    records = [record for record in run.records if record.cell.model == model.name]
+    return ModelPart(
+        title=f"{model.name}, {model.precision}" if named else "",
+        description=next((r.descriptions["model"] for r in records if "model" in r.descriptions), ""),
+        sentences=tuple(
+            Sentence(label(row.name, row.strategy), row.strategy, text) for row, text in sentences(verdict, marks)
+        ),
+        table=verdict_table(verdict, marks),
+        pictures=_overview(verdict, marks),
+        tasks=tuple(_task(task, verdict, marks) for task in model.tasks),
+        costs=tuple((shape.label, tables.cost_table(shape, order)) for shape in model.shapes),
+    )
+
+
+def _overview(verdict: Verdict, marks: Marks) -> tuple[Picture, ...]:
+    """Score against memory and against step time, the score averaged where there are several tasks."""
+    names, scores = figures.common_score(verdict)
+    tasks = [task for task in verdict.model.tasks if task.name in names]
+    return _against(verdict, scores, tasks, marks, slug(f"{verdict.model.name} {verdict.model.precision}"))
+
+
+def _against(
+    verdict: Verdict, scores: dict[str, Summary], tasks: Sequence[Task], marks: Marks, name: str
+) -> tuple[Picture, ...]:
+    axis = figures.score_axis(tasks)
+    left = [label(row.name, row.strategy) for row in verdict.rows if row.name not in scores]
+    absent = f" Not shown, for want of a score on every task: {', '.join(left)}." if left and scores else ""
+    noted = "".join(f" {marks.named(task).spelled()}." for task in tasks if task.marks)
+    reading = f"{BARS}. Dashed: the Pareto front.{noted}{absent}"
+    pictures = []
+    points = figures.memory_points(verdict, scores)
+    if points:
+        drawn = figures.against(points, "peak memory of a step, MiB", axis)
+        pictures.append(Picture(f"{name}-score-against-memory", "Score against memory", reading, drawn))
+    points = figures.step_points(verdict, scores)
+    if points:
+        drawn = figures.against(points, "step time, of full fine-tuning's", axis)
+        level = " Level bars: 95% interval of the ratio."
+        pictures.append(Picture(f"{name}-score-against-time", "Score against step time", reading + level, drawn))
+    return tuple(pictures)
+
+
+def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
+    order = {row.name: index for index, row in enumerate(verdict.rows)}
+    task = replace(task, arms=tuple(sorted(task.arms, key=lambda arm: order[arm.name])))
+    scores = {row.name: row.scores[task.name] for row in verdict.rows if task.name in row.scores}
+    described = (record.descriptions["task"] for record in task.records if "task" in record.descriptions)
+    return TaskPart(
+        name=marks.named(task).text,
+        marks=task.marks,
+        description=next(described, ""),
+        tables=(("All metrics", tables.metrics_table(task, scores)), ("Every seed", tables.seeds_table(task))),
+        pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
+    )
+
+
+def _task_pictures(task: Task, verdict: Verdict, marks: Marks) -> tuple[Picture, ...]:
+    name = slug(f"{verdict.model.name} {verdict.model.precision} {task.name}")
+    title = marks.named(task).text
+    noted = f" {marks.named(task).spelled()}." if task.marks else ""
+    pictures = []
+    if any(result.curve for arm in task.arms for _, result in arm.results):
+        caption = f"Mean over seeds on a fixed subsample; the band is one standard deviation.{noted}"
+        pictures.append(Picture(f"{name}-curves", f"Learning curves on {title}", caption, figures.curves(task)))
+    if any(score.gap is not None for row in verdict.rows if (score := row.scores.get(task.name)) is not None):
+        caption = f"Train-sample score, evaluation score and the gap between them, means over seeds.{noted}"
+        drawn = figures.gaps(task, verdict.rows)
+        pictures.append(Picture(f"{name}-gaps", f"Generalization gap on {title}", caption, drawn))
+    if len(verdict.model.tasks) > 1 and task.headline and metric(task.headline).unit == "fraction":
+        scores = {
+            row.name: found
+            for row in verdict.rows
+            if task.name in row.scores and (found := row.scores[task.name].summary) is not None
+        }
+        pictures += _against(verdict, scores, [task], marks, name)
+    return tuple(pictures)

@@ -1,0 +1,259 @@
+"""A run folder as reports see it: every cell with its record, grouped by model, task, strategy and batch shape."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from bench.record import CostCell, CostResult, InputError, Manifest, QualityCell, QualityResult, Record
+from bench.store import BadLine, RunStore
+from reports.statistics import summarize
+
+REFERENCE = "full"
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+# What differs between the seeds of one strategy on one task, and what a strategy may set for itself. Every other
+# field of a quality cell belongs to the task: two values of it are two tasks, two rows of the same table never.
+POOLED = ("seed", "mask_seed")
+OWN = (
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "warmup_fraction",
+    "weight_decay",
+    "clip_norm",
+    "hidden_dropout",
+    "attention_dropout",
+)
+IDENTITY = ("kind", "model", "precision", "task", "strategy")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A quality cell and the last readable record of it; no record: the cell is outstanding."""
+
+    cell: QualityCell
+    record: Record | None
+
+    @property
+    def result(self) -> QualityResult | None:
+        """What it measured, unless it failed: a result that did not pass its audit counts for nothing."""
+        return self.record.quality if self.record is not None and self.record.status == "ok" else None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A cost cell, its record, and its raw step times, shaped (rounds, steps); None where there are none to read."""
+
+    cell: CostCell
+    record: Record | None
+    seconds: np.ndarray | None
+
+    @property
+    def result(self) -> CostResult | None:
+        """What it measured, unless it failed."""
+        return self.record.cost if self.record is not None and self.record.status == "ok" else None
+
+
+T = TypeVar("T", Scored, Timed)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy on one task, over all seeds; `variant` tells apart several settings of one strategy."""
+
+    strategy: str
+    variant: str
+    cells: tuple[Scored, ...]
+
+    @property
+    def name(self) -> str:
+        """The strategy, with what sets it apart where it ran at several settings."""
+        return _label(self.strategy, self.variant)
+
+    @property
+    def results(self) -> list[tuple[int, QualityResult]]:
+        """Seed and result of every cell that has one."""
+        return [(scored.cell.seed, scored.result) for scored in self.cells if scored.result is not None]
+
+    def by_seed(self, value: Callable[[QualityResult], float | None]) -> dict[int, float | None]:
+        """`value` of each seed, the mean where a seed ran with several masks."""
+        seeds: dict[int, list[float | None]] = {}
+        for seed, result in self.results:
+            seeds.setdefault(seed, []).append(value(result))
+        summaries = {seed: summarize(values) for seed, values in sorted(seeds.items())}
+        return {seed: None if found is None else found.mean for seed, found in summaries.items()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task at one setting, and the strategies that ran on it."""
+
+    name: str
+    arms: tuple[Arm, ...]
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every record of the task."""
+        return [cell.record for arm in self.arms for cell in arm.cells if cell.record is not None]
+
+    @property
+    def headline(self) -> str | None:
+        """The headline metric; None while no cell has a result."""
+        return next((record.quality.headline for record in self.records if record.quality is not None), None)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every mark on the task's records, once."""
+        return tuple(dict.fromkeys(mark for record in self.records for mark in record.marks))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every score its records hold, the headline first."""
+        scored = (record.quality for record in self.records if record.quality is not None)
+        names = dict.fromkeys(name for quality in scored for name in (quality.headline, *quality.evaluation.scores))
+        return list(names)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Cost cells of one batch shape and setting, which differ in strategy, mask and replicate only."""
+
+    label: str
+    timed: tuple[Timed, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model at one precision: what is compared with each other."""
+
+    name: str
+    precision: str
+    tasks: tuple[Task, ...]
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read once. `unreadable` says of which records the raw values could not be read, and why."""
+
+    folder: Path
+    manifest: Manifest
+    cells: tuple[QualityCell | CostCell, ...]
+    latest: Mapping[str, Record]
+    bad: tuple[BadLine, ...]
+    unreadable: tuple[str, ...]
+    models: tuple[Model, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """The last readable record of each cell that has one."""
+        return list(self.latest.values())
+
+    @property
+    def failed(self) -> list[Record]:
+        """Records of cells that ran and have no result."""
+        return [record for record in self.records if record.status != "ok"]
+
+    @property
+    def outstanding(self) -> list[str]:
+        """Keys of the cells that have not run yet."""
+        return [cell.key for cell in self.cells if cell.key not in self.latest]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every mark of the run, once, in the order met."""
+        return tuple(dict.fromkeys(mark for record in self.records for mark in record.marks))
+
+
+def load(folder: Path) -> Run:
+    """Read a run folder. Raises InputError where it is none; damaged records and raw files are told of, not fatal."""
+    store = RunStore.open(folder)
+    read, bad = store.read()
+    records = {record.key: record for record in read}
+    cells = {cell.key: cell for cell in store.manifest.cells} | {key: record.cell for key, record in records.items()}
+    latest = {key: records[key] for key in cells if key in records}
+    raw, unreadable = _step_seconds(store, latest.values())
+    models = _models(list(cells.values()), latest, raw)
+    return Run(folder, store.manifest, tuple(cells.values()), latest, tuple(bad), unreadable, models)
+
+
+def variants(cells: Sequence[QualityCell | CostCell], fields: Iterable[str]) -> list[str]:
+    """What tells each cell from the others: those of `fields` in which they differ, 'learning_rate=0.001'."""
+    differing = [name for name in fields if len({getattr(cell, name) for cell in cells}) > 1]
+    return [", ".join(f"{name}={getattr(cell, name)}" for name in differing) for cell in cells]
+
+
+def _step_seconds(store: RunStore, records: Iterable[Record]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    raw: dict[str, np.ndarray] = {}
+    unreadable: list[str] = []
+    for record in records:
+        if record.cost is None:
+            continue
+        try:
+            raw[record.key] = store.arrays(record)["step_seconds"]
+        except KeyError:
+            unreadable.append(f"{record.key} has no raw step times beside it")
+        except (InputError, OSError, ValueError) as error:
+            unreadable.append(str(error))
+    return raw, tuple(unreadable)
+
+
+def _models(
+    cells: Sequence[QualityCell | CostCell], latest: Mapping[str, Record], raw: Mapping[str, np.ndarray]
+) -> tuple[Model, ...]:
+    models: list[Model] = []
+    for (name, precision), own in _group(cells, lambda cell: (cell.model, cell.precision)):
+        scored = [Scored(cell, latest.get(cell.key)) for cell in own if isinstance(cell, QualityCell)]
+        timed = [Timed(c, latest.get(c.key), raw.get(c.key)) for c in own if isinstance(c, CostCell)]
+        models.append(Model(name, precision, _tasks(scored), _shapes(timed)))
+    return tuple(models)
+
+
+def _tasks(scored: Sequence[Scored]) -> tuple[Task, ...]:
+    shared = [name for name in QualityCell.model_fields if name not in (*POOLED, *OWN, *IDENTITY)]
+    return tuple(
+        Task(_label(name, variant), _arms(own))
+        for name, members in _group(scored, lambda one: one.cell.task)
+        for variant, own in _by_variant(members, shared)
+    )
+
+
+def _arms(scored: Sequence[Scored]) -> tuple[Arm, ...]:
+    return tuple(
+        Arm(strategy, variant, tuple(own))
+        for strategy, members in _group(scored, lambda one: one.cell.strategy)
+        for variant, own in _by_variant(members, OWN)
+    )
+
+
+def _shapes(timed: Sequence[Timed]) -> tuple[Shape, ...]:
+    given = ("strategy", "replicate", "batch_size", "length", *POOLED, *IDENTITY)
+    rest = [name for name in CostCell.model_fields if name not in given]
+    return tuple(
+        Shape(_label(f"{batch} \N{MULTIPLICATION SIGN} {length} tokens", variant), tuple(own))
+        for (batch, length), members in _group(timed, lambda one: (one.cell.batch_size, one.cell.length))
+        for variant, own in _by_variant(members, rest)
+    )
+
+
+def _label(name: str, variant: str) -> str:
+    return f"{name} [{variant}]" if variant else name
+
+
+def _by_variant(members: Sequence[T], fields: Sequence[str]) -> list[tuple[str, list[T]]]:
+    labels = dict(zip(map(id, members), variants([one.cell for one in members], fields), strict=True))
+    return _group(members, lambda one: labels[id(one)])
+
+
+def _group(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:
+    """Items by key, both in the order first met."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.items())

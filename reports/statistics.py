@@ -1,0 +1,181 @@
+"""Statistics over seeds and rounds: means, paired differences and step-time ratios with their intervals.
+
+All intervals are two-sided Student t intervals. With three seeds they are wide (2.5 standard deviations either
+way) and that is the truth; a difference whose interval includes 0 is never called one.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+LEVEL = 0.95
+
+Values = Sequence[float] | NDArray[np.float64]
+
+RatioVerdict = Literal["faster", "slower", "below the noise", "undecided"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A closed interval."""
+
+    low: float
+    high: float
+
+    def includes(self, value: float) -> bool:
+        """Whether `value` lies in the interval, its ends included."""
+        return self.low <= value <= self.high
+
+    @property
+    def half_width(self) -> float:
+        """Half the distance between the ends."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation (None for one value) and number of values."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences over `n` shared seeds; one pair gives no interval."""
+
+    mean: float
+    interval: Interval | None
+    n: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is an interval and it leaves out 0."""
+        return self.interval is not None and not self.interval.includes(0.0)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Geometric mean over rounds of a ratio of step times.
+
+    `logs` are the logarithms of the rounds' ratios. `floor` is the noise floor, also on the log scale: how far
+    full fine-tuning divided by itself may lie from 1; None where the run holds no A/A pair.
+    """
+
+    value: float
+    interval: Interval | None
+    logs: tuple[float, ...]
+    floor: float | None = None
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds compared."""
+        return len(self.logs)
+
+    @property
+    def verdict(self) -> RatioVerdict:
+        """Faster or slower only where the interval leaves out 1 and the ratio clears the noise floor."""
+        if self.floor is not None and abs(math.log(self.value)) <= self.floor:
+            return "below the noise"
+        if self.interval is None or self.interval.includes(1.0):
+            return "undecided"
+        return "faster" if self.value < 1 else "slower"
+
+
+def summarize(values: Iterable[float | None]) -> Summary | None:
+    """Summary of the values that exist (finite, not None); None where there are none."""
+    kept = [value for value in values if value is not None and math.isfinite(value)]
+    if not kept:
+        return None
+    sd = float(np.std(kept, ddof=1)) if len(kept) > 1 else None
+    return Summary(float(np.mean(kept)), sd, len(kept))
+
+
+def t_interval(values: Values, level: float = LEVEL) -> Interval | None:
+    """Student t interval of the mean; None for fewer than two values, zero width where all are equal."""
+    if len(values) < 2:
+        return None
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = _t_quantile(len(values) - 1, level) * spread / math.sqrt(len(values))
+    return Interval(mean - half, mean + half)
+
+
+def welch_interval(before: Values, after: Values, level: float = LEVEL) -> Interval | None:
+    """Interval of mean(after) - mean(before) for unequal variances (Welch 1947); None below two values a side."""
+    if len(before) < 2 or len(after) < 2:
+        return None
+    change = float(np.mean(after) - np.mean(before))
+    parts = [float(np.var(side, ddof=1)) / len(side) for side in (before, after)]
+    total = sum(parts)
+    if total == 0:
+        return Interval(change, change)
+    # Welch-Satterthwaite, on shares of the variance: squares of tiny variances would underflow.
+    shares = (part / total for part in parts)
+    freedom = 1 / sum(share**2 / (len(side) - 1) for share, side in zip(shares, (before, after), strict=True))
+    half = _t_quantile(freedom, level) * math.sqrt(total)
+    return Interval(change - half, change + half)
+
+
+def paired_difference(
+    ours: Mapping[int, float | None], reference: Mapping[int, float | None], level: float = LEVEL
+) -> Difference | None:
+    """Ours minus reference over the seeds where both exist; None where they share none.
+
+    A difference below the resolution of a float is 0: it comes from rounding, not from the measurement.
+    """
+    pairs = [(ours[seed], reference[seed]) for seed in sorted(ours.keys() & reference.keys())]
+    differences = [_difference(a, b) for a, b in pairs if a is not None and b is not None]
+    if not differences:
+        return None
+    return Difference(float(np.mean(differences)), t_interval(differences, level), len(differences))
+
+
+def round_ratio(steps: ArrayLike, reference: ArrayLike, floor: float | None = None) -> Ratio | None:
+    """Step times, shaped (rounds, steps), against those of the reference, round by round.
+
+    Each round gives median / median; the value is their geometric mean over the rounds both have, the interval a
+    t interval of the logarithms. None where they share no round or a median is not a positive number.
+    """
+    ours, theirs = round_medians(steps), round_medians(reference)
+    shared = min(len(ours), len(theirs))
+    medians = np.concatenate([ours[:shared], theirs[:shared]])
+    if shared == 0 or not np.all(np.isfinite(medians)) or not np.all(medians > 0):
+        return None
+    logs = np.log(ours[:shared] / theirs[:shared]).tolist()
+    interval = t_interval(logs)
+    bounds = None if interval is None else Interval(math.exp(interval.low), math.exp(interval.high))
+    return Ratio(math.exp(float(np.mean(logs))), bounds, tuple(logs), floor)
+
+
+def round_medians(steps: ArrayLike) -> NDArray[np.float64]:
+    """The median step time of each round, from times shaped (rounds, steps); empty for any other shape."""
+    table = np.asarray(steps, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] == 0:
+        return np.empty(0)
+    return np.asarray(np.median(table, axis=1), dtype=np.float64)
+
+
+def noise_floor(pair: Ratio | None) -> float | None:
+    """How far, on the log scale, the A/A ratio may lie from 0: the farther end of its interval.
+
+    With one round there is no interval and the ratio itself stands in for it. None without a pair.
+    """
+    if pair is None:
+        return None
+    if pair.interval is None:
+        return abs(math.log(pair.value))
+    return max(abs(math.log(pair.interval.low)), abs(math.log(pair.interval.high)))
+
+
+def _difference(a: float, b: float) -> float:
+    return 0.0 if math.isclose(a, b, rel_tol=1e-12) else a - b
+
+
+def _t_quantile(freedom: float, level: float) -> float:
+    return float(stdtrit(freedom, (1 + level) / 2))

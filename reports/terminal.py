@@ -1,0 +1,98 @@
+"""The verdict table for a terminal: within 100 columns, and as clear without colour."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from reports import formats, run
+from reports.palette import label
+from reports.sentences import Marks
+from reports.table import Cell, Column, Table, group_spans
+from reports.verdict import judge
+from reports.verdict_table import verdict_table
+
+WIDTH = 100
+
+
+def verdict(folder: Path) -> RenderableType:
+    """The verdict of a run folder, model by model, with its marks and what failed or is still to run.
+
+    Raises InputError where `folder` is no run.
+    """
+    found = run.load(folder)
+    marks = Marks(found.marks)
+    parts: list[RenderableType] = []
+    for model in found.models:
+        parts.append(Text(f"{found.manifest.suite}: {model.name}, {model.precision}", style="bold"))
+        parts.append(table(verdict_table(judge(model), marks)))
+    parts += [Text(f"{symbol} {mark}") for mark, symbol in marks.symbols.items()]
+    for record in found.failed:
+        name = label(record.cell.strategy, record.cell.strategy)
+        parts.append(Text(f"{formats.status(record.status)}: {name}: {record.reason} ({record.key})"))
+    if found.outstanding:
+        parts.append(Text(f"{len(found.latest)} of {len(found.cells)} cells done"))
+    return Group(*parts)
+
+
+def table(source: Table, width: int = WIDTH) -> RenderableType:
+    """A table cut into as many stacked parts as `width` needs, each beginning with the column that names the rows."""
+    if not source.columns:
+        return Text(source.caption)
+    parts = [_grid(source, [0, *chosen]) for chosen in _parts(source, width)]
+    spaced = [item for part in parts for item in (part, Text())]
+    return Group(*spaced, Text(source.caption, style="dim"))
+
+
+def _parts(source: Table, width: int) -> list[list[int]]:
+    """Column numbers of each part; columns under one heading stay together."""
+    widths = [_width(source, index) for index in range(len(source.columns))]
+    parts: list[list[int]] = [[]]
+    start = 1
+    for _, span in group_spans(source.columns[1:]):
+        block = list(range(start, start + span))
+        start += span
+        if parts[-1] and sum(widths[index] for index in (0, *parts[-1], *block)) > width:
+            parts.append([])
+        parts[-1] += block
+    return parts
+
+
+def _width(source: Table, index: int) -> int:
+    """Width of a column with the two spaces after it: its longest line, or longest word of a heading."""
+    column = source.columns[index]
+    words = f"{column.group} {column.title} {column.note}".split()
+    lines = [line for row in source.rows for line in (row[index].text, *row[index].note.split(", "))]
+    return 2 + max(map(len, [*words, *lines]), default=0)
+
+
+def _grid(source: Table, chosen: Sequence[int]) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    shown = ""
+    for index in chosen:
+        column = source.columns[index]
+        group = "" if column.group == shown else column.group
+        shown = column.group
+        heading, width = _heading(group, column), _width(source, index) - 2
+        grid.add_column(heading, justify="right" if column.numeric else "left", width=width)
+    for row in source.rows:
+        grid.add_row(*(_cell(row[index]) for index in chosen))
+    return grid
+
+
+def _heading(group: str, column: Column) -> Text:
+    heading = Text(f"{group}\n" if group else "", style="bold")
+    heading.append(column.title)
+    if column.note:
+        heading.append(f"\n{column.note}", style="dim not bold")
+    return heading
+
+
+def _cell(cell: Cell) -> Text:
+    text = Text(cell.text, style="bold" if cell.strong else "")
+    for line in cell.note.split(", ") if cell.note else ():
+        text.append(f"\n{line}", style="dim not bold")
+    return text

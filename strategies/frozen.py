@@ -1,0 +1,13 @@
+"""The frozen baseline: the head alone trains."""
+
+from torch import nn
+
+from strategies.expectation import whole
+from strategies.interface import Applied, Context
+from strategies.roles import train_only
+
+
+def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
+    """Freeze the whole encoder of `model`."""
+    train_only(model, context, ())
+    return Applied(model, whole({}))

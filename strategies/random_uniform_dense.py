@@ -1,0 +1,39 @@
+"""The same weights as `random_uniform`, by the costly way: a dense gradient of every touched matrix, then masked.
+
+This is how the reference code of arXiv 2106.10199 does it, kept to show what it costs. The optimizer sees whole
+matrices, so weight decay must be 0: it would move the weights that are not selected.
+"""
+
+import torch
+from torch import nn
+
+from strategies import draw
+from strategies.expectation import drawn_subset
+from strategies.interface import Applied, Context
+from strategies.roles import base_of, bias_count, layer_linears, train_only
+
+
+def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
+    """Let randomly drawn weights of `model` train, as many as it has biases.
+
+    Raises StrategyError where the model has no biases to count or its architecture is not known.
+    """
+    base = base_of(model, context)
+    count = bias_count(base)
+    linears = layer_linears(base)
+    shapes = {path: (linear.out_features, linear.in_features) for path, linear in linears.items()}
+    drawn = draw.uniform(context.generator, shapes, count)
+    train_only(model, context, frozenset(f"{path}.weight" for path in drawn))
+    selected = [
+        (linears[path].weight, torch.from_numpy(coordinates.indices).to(linears[path].weight.device))
+        for path, coordinates in drawn.items()
+    ]
+
+    def mask(step: int) -> None:  # noqa: ARG001
+        for weight, indices in selected:
+            if weight.grad is not None:
+                flat = weight.grad.view(-1)
+                kept = flat[indices]
+                flat.zero_()[indices] = kept
+
+    return Applied(model, drawn_subset(base, drawn, "weight"), before_step=mask)

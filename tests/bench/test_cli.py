@@ -1,0 +1,218 @@
+"""The program as people use it: real processes, exit codes, one-line errors, resuming, nothing finished lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+name = "tiny"
+description = "for tests"
+[quality]
+models = ["tiny-bert"]
+tasks = ["cola"]
+strategies = ["full", "bitfit"]
+seeds = [0, 1]
+epochs = 1
+batch_size = 8
+curve_points = 2
+curve_examples = 8
+[quality.learning_rate]
+full = 1e-3
+bitfit = 1e-2
+[[cost]]
+models = ["tiny-bert"]
+strategies = ["bitfit"]
+shapes = [[2, 8]]
+rounds = 2
+steps_per_round = 2
+"""
+
+
+@pytest.fixture
+def command(tiny_folder: Path, tiny_data: Path, tmp_path: Path) -> list[str]:
+    """A run of a tiny suite that needs no network, in `tmp_path`."""
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    options = ["--models", str(tiny_folder), "--data-dir", str(tiny_data), "--cache-dir", str(tmp_path / "cache")]
+    return ["run", str(tmp_path / "tiny.toml"), *options, "--offline", "--device", "cpu"]
+
+
+def program(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in `folder` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "120"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def records(folder: Path) -> list[dict[str, object]]:
+    (run,) = (folder / "runs").iterdir()
+    return [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "embeded"], "did you mean 'embedded'"),
+        (["run", "--strategies", "bitfitt"], "did you mean 'bitfit'"),
+        (["run", "--strategies", "bitfit:quary"], "did you mean 'query'"),
+        (["run", "--tasks", "question"], "did you mean 'questions'"),
+        (["run", "--models", "minlm"], "did you mean 'minilm'"),
+        (["run", "--models", "./none"], "no config.json"),
+        (["run", "--seeds", "x"], "seed 'x'"),
+        (["run", "--precision", "tf32", "--device", "cpu"], "tf32 needs"),
+        (["run", "--device", "gpu9"], "device 'gpu9' cannot be used"),
+        (["run", "--tasks", "cola"], "--data-dir"),
+        (["run", "--tasks", "cola", "--data-dir", "none"], "none"),
+        (["report", "none"], "not a run folder"),
+        (["list", "modles"], "did you mean 'models'"),
+        (["compare", "none", "none"], "not a run folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    extra = ["--offline", "--cache-dir", str(tmp_path / "cache")] if arguments[0] == "run" else []
+    ended = program(*arguments, *extra, folder=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    assert said in lines[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_archive_and_no_network_is_said(tmp_path: Path) -> None:
+    ended = program("run", "smoke", "--offline", "--cache-dir", str(tmp_path / "cache"), folder=tmp_path)
+    assert ended.returncode == 2
+    assert "not cached" in ended.stderr
+
+
+@pytest.mark.parametrize("what", ["suites", "tasks", "strategies", "models", "metrics"])
+def test_everything_known_by_name_is_listed_without_torch(what: str, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from bench.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code, "list", what], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) >= 4
+
+
+def test_help_and_version_need_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; from bench.cli import main; main()"
+    for option, said in (("--help", "compare"), ("--version", "bitfit-bench 0.")):
+        ended = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert said in ended.stdout
+
+
+def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_path: Path) -> None:
+    ended = program(*command, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert "bitfit" in ended.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert {"report.html", "report.md", "records.jsonl", "run.json", "figures", "arrays"} <= {
+        p.name for p in run.iterdir()
+    }
+    found = records(tmp_path)
+    assert [record["status"] for record in found] == ["ok"] * 7
+
+    again = program("report", str(run), folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    compared = program("compare", str(run), str(run), "--fail-on", "step_ratio=+5%", folder=tmp_path)
+    assert compared.returncode == 0, compared.stderr + compared.stdout
+
+    program(*command, folder=tmp_path)
+    assert len(list((tmp_path / "runs").iterdir())) == 2, "a finished run is not touched: a new one begins"
+
+
+def test_an_interrupted_run_is_resumed_and_loses_nothing(command: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[4/7]"):
+            process.send_signal(signal.SIGINT)
+            break
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "to go on, give the same command again" in output
+    finished = records(tmp_path)
+    assert len(finished) >= 4
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "report.html").exists()
+
+    path = run / "records.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"schema_version": 1, "key": "cut')
+    ended = program(*command, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "resuming" in ended.stdout
+    assert f"line {len(finished) + 1}" in ended.stdout
+    assert path.read_bytes().startswith(whole)
+    keys = [json.loads(line)["key"] for line in path.read_text().splitlines() if line.endswith("}")]
+    assert len(keys) == len(set(keys)) == 7
+
+
+def test_a_run_under_other_conditions_is_not_resumed_unknowingly(
+    command: list[str], tiny_data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "there"
+    first = program(*command, "--run-dir", str(run), "--seeds", "0", "--skip", "cost", folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    path = run / "records.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text(lines[0].replace('"torch":"', '"torch":"9.') + "\n")
+    refused = program(*command, "--run-dir", str(run), "--seeds", "0", "--skip", "cost", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "torch 9." in refused.stderr
+    assert "--accept-changed" in refused.stderr
+    accepted = program(
+        *command, "--run-dir", str(run), "--seeds", "0", "--skip", "cost", "--accept-changed", folder=tmp_path
+    )
+    assert accepted.returncode == 0, accepted.stderr
+    assert len(path.read_text().splitlines()) == 2
+    other = program(*command, "--run-dir", str(run), "--skip", "cost", folder=tmp_path)
+    assert other.returncode == 2
+    assert "other cells" in other.stderr
+
+
+def test_a_failed_cell_is_a_result_and_can_be_tried_again(command: list[str], tmp_path: Path) -> None:
+    options = [*command, "--skip", "cost", "--seeds", "0", "--learning-rate", "full=1e30"]
+    ended = program(*options, folder=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    found = {str(r["key"]).split("strategy=")[1].split()[0]: r for r in records(tmp_path)}
+    assert found["full"]["status"] == "diverged"
+    assert found["bitfit"]["status"] == "ok"
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "diverged" in (run / "report.html").read_text()
+    again = program(*options, "--retry-failed", folder=tmp_path)
+    assert again.returncode == 1
+    assert [r["status"] for r in records(tmp_path)].count("diverged") == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = program(*command, "--run-dir", str(tmp_path / "file" / "run"), folder=tmp_path)
+    assert ended.returncode == 2
+    assert "cannot write to the run folder" in ended.stderr
+
+
+def test_two_processes_do_not_share_a_run_folder(command: list[str], tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    run = tmp_path / "run"
+    assert program(*command, "--run-dir", str(run), "--skip", "cost", "--seeds", "0", folder=tmp_path).returncode == 0
+    with FileLock(run / ".lock"):
+        ended = program(*command, "--run-dir", str(run), "--skip", "cost", "--seeds", "0", folder=tmp_path)
+    assert ended.returncode == 2
+    assert "in use" in ended.stderr

@@ -1,0 +1,121 @@
+"""The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
+
+import statistics
+
+import pytest
+import torch
+from torch import nn
+
+from bench import cost, encoders
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
+from bench.measure.memory import measure_peak, peak_of_step
+from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
+from bench.measure.time import time_group
+
+CPU = torch.device("cpu")
+TINY = Encoder(
+    "tiny",
+    "A tiny BERT.",
+    {
+        "model_type": "bert",
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
+)
+FULL = CostCell(model="tiny", strategy="full", batch_size=2, length=8, rounds=3, steps_per_round=2, warmup_steps=1)
+
+
+def cell(strategy: str, **fields: int) -> CostCell:
+    return FULL.model_copy(update={"strategy": strategy, **fields})
+
+
+def test_live_bytes_rise_and_fall_with_tensors() -> None:
+    tracker = LiveTensors()
+    with tracker:
+        first = torch.zeros(256, dtype=torch.float32)
+        second = first + 1
+        view = second[:10]
+        assert tracker.live_bytes == 2048
+        del second
+        assert tracker.live_bytes == 2048, "a view keeps its storage alive"
+        del view
+        assert tracker.live_bytes == 1024
+        first.add_(1)
+        assert tracker.live_bytes == 1024
+    assert tracker.peak_bytes >= 2048
+
+
+def test_the_peak_of_a_linear_step_is_what_arithmetic_says() -> None:
+    width, batch = 64, 512
+    model = nn.Linear(width, width, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs = torch.randn(batch, width)
+    tracker = LiveTensors()
+    with tracker:
+        tracker.watch([*model_tensors(model), *optimizer_tensors(optimizer), inputs])
+        hidden = model(inputs)
+        hidden.sum().backward()
+    floats = width * width + batch * width  # the weight and the inputs, there from the start
+    floats += batch * width + 1  # the outputs and their sum
+    floats += 1 + width * width  # gradients: of the sum, and of the weight; that of the outputs is a view of the first
+    assert tracker.peak_bytes == pytest.approx(4 * floats, rel=0.01)
+
+
+def test_peak_memory_of_strategies_is_ordered_as_their_needs() -> None:
+    shape = {"batch_size": 8, "length": 32}
+    peaks = {}
+    for name in ("full", "bitfit", "frozen"):
+        peaks[name] = peak_of_step(cell(name, **shape), TINY, CPU).peak_allocated_bytes
+    assert peaks["frozen"] < peaks["bitfit"] < peaks["full"]
+    parameters = counts(apply_fresh(cost_base(FULL, TINY), FULL, CPU), cost_base(FULL, TINY)).encoder_total
+    assert peaks["full"] > 4 * 4 * parameters, "weights, gradients and two moments"
+
+
+def test_a_fresh_process_finds_the_same_peak() -> None:
+    minilm = CostCell(model="minilm", strategy="frozen", batch_size=1, length=8, pooling="mean")
+    found = measure_peak(minilm, encoders.TABLE["minilm"], CPU)
+    here = peak_of_step(minilm, encoders.TABLE["minilm"], CPU)
+    assert found.peak_allocated_bytes == here.peak_allocated_bytes
+    assert found.method == "live tensors"
+    assert found.peak_reserved_bytes is None
+
+
+def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
+    cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
+    turns: list[str] = []
+    timings = time_group(cells, TINY, CPU, lambda turn: turns.append(turn.key))
+    assert len(turns) == 9
+    assert turns[:3] == [c.key for c in cells]
+    assert turns[3] == cells[1].key
+    for one in cells:
+        assert timings[one.key].step_seconds.shape == (3, 2)
+        assert (timings[one.key].step_seconds > 0).all()
+    assert timings[FULL.key].order == [0, 2, 1]
+
+
+def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
+    biasless = Encoder(
+        "llama", "No biases.", dict(TINY.config or {}) | {"model_type": "llama", "num_key_value_heads": 2}
+    )
+    cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
+    outcomes = cost.run_group(cells, biasless, CPU, lambda *_: None)
+    assert [outcomes[c.key].status for c in cells] == ["ok", "error", "ok"]
+    assert "bias" in str(outcomes[cells[1].key].reason)
+    result = outcomes[FULL.key].cost
+    assert result is not None
+    assert result.step.median_seconds == pytest.approx(
+        statistics.median(outcomes[FULL.key].arrays["step_seconds"].ravel().tolist())
+    )
+    assert result.step.steps == 6
+
+
+def test_a_batch_is_the_same_for_every_strategy() -> None:
+    first, second = random_batch(FULL, 50, CPU), random_batch(cell("bitfit"), 50, CPU)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first["input_ids"].shape == (2, 8)

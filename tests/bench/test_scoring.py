@@ -1,0 +1,100 @@
+"""Metrics agree with values worked out by hand, and a score that does not exist is None."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.batching import IGNORED, Encoded
+from bench.metrics import METRICS
+from bench.scoring import SCORES, TaskMetrics, score, task_loss
+from bench.tasks.base import HeadKind
+from bench.training import autocast_for
+
+CPU = torch.device("cpu")
+
+
+def computed(name: str, predictions: list[object], references: list[object]) -> float | None:
+    value: float | None = TaskMetrics([name]).compute(predictions=predictions, references=references)[name]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("name", "predictions", "references", "value"),
+    [
+        ("accuracy", [1, 0, 2, 2], [1, 1, 2, 0], 0.5),
+        ("f1", [1, 1, 0, 0], [1, 0, 1, 0], 0.5),
+        ("macro_f1", [0, 0, 1], [0, 1, 1], (2 / 3 + 2 / 3) / 2),
+        # true positives 2, negatives 1, one false each way: (2*1 - 1*1) / sqrt(3*3*2*2)
+        ("matthews_correlation", [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], 1 / 6),
+        ("matthews_correlation", [1, 1, 1], [1, 0, 1], 0.0),
+        ("pearson", [1.0, 2.0, 3.0], [2.0, 4.0, 6.5], 0.9979487),
+        ("pearson", [1.0, 1.0, 1.0], [2.0, 4.0, 6.0], None),
+        ("spearman", [1.0, 9.0, 10.0], [1.0, 2.0, 3.0], 1.0),
+        ("spearman", [1.0, 2.0], [3.0, 3.0], None),
+        ("mean_absolute_error", [1.0, 2.0], [2.0, 4.0], 1.5),
+        ("span_f1", [["B-A", "I-A", "O"]], [["B-A", "I-A", "B-B"]], 2 / 3),
+        ("span_f1", [["B-A", "O", "O"]], [["B-A", "I-A", "O"]], 0.0),
+        ("span_f1", [["I-A", "O"]], [["B-A", "O"]], 0.0),
+    ],
+)
+def test_metrics_equal_values_worked_out_by_hand(
+    name: str, predictions: list[object], references: list[object], value: float | None
+) -> None:
+    assert computed(name, predictions, references) == pytest.approx(value, abs=1e-6)
+
+
+def test_every_score_is_in_the_table_of_metrics() -> None:
+    assert set(SCORES) <= set(METRICS)
+
+
+def test_losses_ignore_unlabelled_tokens_and_take_regression_as_numbers() -> None:
+    logits = torch.tensor([[[2.0, 0.0], [0.0, 5.0]]])
+    labels = torch.tensor([[0, IGNORED]])
+    assert task_loss(logits, labels, "tagging").item() == pytest.approx(np.log(1 + np.exp(-2)))
+    assert task_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]), "regression").item() == pytest.approx(2.5)
+
+
+class Echo(nn.Module):
+    """Predicts each token's id modulo 3, so that any mix-up of rows or tokens shows."""
+
+    def __init__(self, per_token: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.per_token = per_token
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        logits = torch.nn.functional.one_hot(input_ids % 3, 3).float()
+        return logits if self.per_token else logits[:, 0]
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_predictions_come_back_in_the_order_of_the_rows(per_token: bool) -> None:
+    lengths = [3, 1, 4, 1, 5]
+    ids = np.arange(sum(lengths))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    labels = np.where(ids % 4 == 3, IGNORED, ids % 3) if per_token else ids[starts[:-1]] % 3
+    data = Encoded(ids, ids * 0, starts, labels, 0, per_token, 0)
+    kind: HeadKind = "tagging" if per_token else "classification"
+    rows = np.array([4, 0, 2])
+    scored = score(
+        Echo(per_token), data, rows, kind, TaskMetrics(["accuracy"]), autocast_for("fp32", CPU), batch_size=2
+    )
+    assert scored.scores.scores == {"accuracy": 1.0}
+    assert scored.scores.examples == 3
+    spans = [ids[starts[row] : starts[row + 1]] if per_token else ids[starts[row] : starts[row] + 1] for row in rows]
+    flat = np.concatenate(spans)
+    expected = flat[flat % 4 != 3] if per_token else flat
+    assert scored.predictions.tolist() == (expected % 3).tolist()
+
+
+def test_scoring_leaves_the_mode_as_it_was_and_refuses_what_is_not_finite() -> None:
+    model = Echo(False).train()
+    data = Encoded(np.array([1, 2]), np.zeros(2, int), np.array([0, 1, 2]), np.array([1, 2]), 0, False, 0)
+    score(model, data, np.arange(2), "classification", TaskMetrics(["accuracy"]), autocast_for("fp32", CPU))
+    assert model.training
+    broken = nn.Sequential()
+    broken.weight = nn.Parameter(torch.zeros(1))
+    broken.forward = lambda **inputs: torch.full((2, 3), float("nan"))  # type: ignore[method-assign]
+    with pytest.raises(FloatingPointError):
+        score(broken, data, np.arange(2), "classification", TaskMetrics(["accuracy"]), autocast_for("fp32", CPU))

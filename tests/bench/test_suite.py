@@ -1,0 +1,186 @@
+"""Suites: strict files, resolved cells, and what the command line may change."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import overrides, suite
+from bench.cell import CostCell, QualityCell
+from bench.errors import InputError
+from strategies.errors import StrategyError
+
+TEXT = """
+name = "mine"
+description = "a test"
+[quality]
+models = ["minilm"]
+tasks = ["questions", "pos-synthetic"]
+strategies = ["full", "bitfit", "random_uniform"]
+seeds = [0, 1]
+epochs = 2
+batch_size = 8
+[quality.learning_rate]
+full = 1e-4
+bitfit = 1e-3
+random_uniform = 2e-3
+[quality.task.pos-synthetic]
+epochs = 3
+learning_rate = {bitfit = 5e-3}
+[[cost]]
+models = ["minilm"]
+strategies = ["bitfit"]
+shapes = [[4, 16]]
+[[cost]]
+when = "accelerator"
+models = ["bert-base"]
+strategies = ["bitfit"]
+shapes = [[32, 128]]
+"""
+
+
+def quality_cells(chosen: suite.Suite) -> list[QualityCell]:
+    return [cell for cell in chosen.cells(accelerator=False) if isinstance(cell, QualityCell)]
+
+
+def test_the_matrix_is_every_combination_with_seeds_outermost() -> None:
+    cells = quality_cells(suite.parse(TEXT, "here"))
+    assert len(cells) == 2 * 3 * 2
+    assert [cell.seed for cell in cells] == [0] * 6 + [1] * 6
+
+
+def test_a_task_overrides_settings_and_single_rates() -> None:
+    cells = {(c.task, c.strategy): c for c in quality_cells(suite.parse(TEXT, "here"))}
+    assert cells["questions", "bitfit"].epochs == 2
+    assert cells["pos-synthetic", "bitfit"].epochs == 3
+    assert cells["pos-synthetic", "bitfit"].learning_rate == 5e-3
+    assert cells["pos-synthetic", "full"].learning_rate == 1e-4
+
+
+def test_mask_seeds_follow_the_seed_for_random_strategies_only() -> None:
+    cells = quality_cells(suite.parse(TEXT, "here"))
+    assert {c.mask_seed for c in cells if c.strategy == "random_uniform" and c.seed == 1} == {1}
+    assert {c.mask_seed for c in cells if c.strategy != "random_uniform"} == {0}
+
+
+def test_the_embedded_encoder_is_pooled_by_its_mean() -> None:
+    assert {cell.pooling for cell in quality_cells(suite.parse(TEXT, "here"))} == {"mean"}
+
+
+def test_full_fine_tuning_is_timed_twice_and_more_is_measured_on_an_accelerator() -> None:
+    chosen = suite.parse(TEXT, "here")
+    here = [c for c in chosen.cells(accelerator=False) if isinstance(c, CostCell)]
+    assert [(c.strategy, c.replicate) for c in here] == [("full", 0), ("bitfit", 0), ("full", 1)]
+    there = [c for c in chosen.cells(accelerator=True) if isinstance(c, CostCell)]
+    assert {(c.model, c.batch_size, c.length) for c in there} == {("minilm", 4, 16), ("bert-base", 32, 128)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("epochs = 2", "epoch = 2"), "unknown key 'quality.epoch'; did you mean 'epochs'?"),
+        (("seeds = [0, 1]", "seeds = []"), "quality.seeds"),
+        (("batch_size = 8", "batch_size = -8"), "quality.batch_size"),
+        (("batch_size = 8\n", ""), "sets no batch_size"),
+        (('name = "mine"', 'name = "mine'), "is not TOML"),
+        (('"questions"', '"question"'), "questions"),
+        (("full = 1e-4\n", ""), "no learning rate for strategy 'full'"),
+    ],
+)
+def test_what_is_wrong_with_a_suite_is_said(change: tuple[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=r"\S") as caught:
+        suite.parse(TEXT.replace(*change), "here").cells(accelerator=False)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_strategy_is_named_with_the_nearest() -> None:
+    with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
+        suite.parse(TEXT.replace('"bitfit"', '"bitfitt"', 1), "here")
+
+
+@pytest.mark.parametrize("name", suite.available())
+def test_every_suite_of_the_program_resolves(name: str) -> None:
+    chosen = suite.load(name)
+    cells = chosen.cells(accelerator=True)
+    assert chosen.name == name
+    assert len({cell.key for cell in cells}) == len(cells) > 0
+
+
+def test_the_default_suite_is_what_it_says() -> None:
+    cells = quality_cells(suite.load("embedded"))
+    assert {cell.task for cell in cells} == {"questions", "pos-synthetic"}
+    assert len({cell.strategy for cell in cells}) == 7
+    assert len({cell.seed for cell in cells}) == 3
+    assert len(cells) == 42
+
+
+def test_unknown_suites_and_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'embedded'"):
+        suite.load("embeded")
+    with pytest.raises(InputError, match="cannot read the suite"):
+        suite.load(str(tmp_path / "none.toml"))
+
+
+def changed(**options: Any) -> suite.Suite:
+    base: dict[str, Any] = {"skip": None, "quality": {}, "cost": {}, "rates": None}
+    return overrides.apply(suite.parse(TEXT, "here"), **base | options)
+
+
+def test_settings_of_the_command_line_beat_those_of_a_task() -> None:
+    cells = quality_cells(changed(quality={"epochs": 1.0, "tasks": ["pos-synthetic"]}, rates=["bitfit=7e-3"]))
+    assert {cell.epochs for cell in cells} == {1.0}
+    assert {cell.task for cell in cells} == {"pos-synthetic"}
+    assert {cell.learning_rate for cell in cells if cell.strategy == "bitfit"} == {7e-3}
+    assert {cell.learning_rate for cell in cells if cell.strategy == "full"} == {1e-4}
+
+
+def test_a_bare_rate_holds_for_every_strategy() -> None:
+    assert {cell.learning_rate for cell in quality_cells(changed(rates=["2e-5"]))} == {2e-5}
+
+
+def test_cells_of_one_kind_can_be_left_out() -> None:
+    assert {c.kind for c in changed(skip="cost").cells(accelerator=False)} == {"quality"}
+    assert {c.kind for c in changed(skip="quality").cells(accelerator=False)} == {"cost"}
+
+
+def test_what_is_asked_for_reaches_cost_cells_too() -> None:
+    chosen = changed(quality={"strategies": ["full"]}, cost={"strategies": ["layernorm"], "precision": "bf16"})
+    costs = [c for c in chosen.cells(accelerator=False) if isinstance(c, CostCell)]
+    assert {c.strategy for c in costs} == {"full", "layernorm"}
+    assert {c.precision for c in costs} == {"bf16"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rates": ["bitfit=fast"]}, "'fast' is no positive number"),
+        ({"rates": ["-1"]}, "'-1' is no positive number"),
+        ({"skip": "all"}, "neither 'cost' nor 'quality'"),
+        ({"cost": {"precision": "fp8"}}, "precision"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        changed(**options)
+
+
+def test_seeds_are_lists_and_ranges() -> None:
+    assert overrides.parse_seeds("0,4-6,5") == [0, 4, 5, 6]
+    assert overrides.parse_seeds(None) is None
+    for wrong in ("a", "3-1", "-1", "1,,2"):
+        with pytest.raises(InputError, match=r"seed|empty"):
+            overrides.parse_seeds(wrong)
+
+
+def test_model_folders_go_by_their_own_name(tmp_path: Path) -> None:
+    for name in ("one/tiny", "two/tiny"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    names, folders = overrides.model_folders(["minilm", str(tmp_path / "one/tiny")])
+    assert names == ["minilm", "tiny"]
+    assert folders == {"tiny": (tmp_path / "one/tiny").resolve()}
+    with pytest.raises(InputError, match="two model folders are called 'tiny'"):
+        overrides.model_folders([str(tmp_path / "one/tiny"), str(tmp_path / "two/tiny")])
+    with pytest.raises(InputError, match=r"no config\.json"):
+        overrides.model_folders([str(tmp_path)])

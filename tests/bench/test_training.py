@@ -1,0 +1,194 @@
+"""The loop: paired seeds, no look at the evaluation split, failures that are named, an audit that is used."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import strategies
+from bench import quality
+from bench.batching import collate, epochs
+from bench.cell import QualityCell
+from bench.models import build_model, config_encoder, configure
+from bench.outcome import Outcome, attempt
+from bench.session import Options, Session
+from bench.tasks.base import TaskData
+from bench.training import autocast_for, make_stepper, train
+from strategies.interface import Applied, Context
+
+CPU = torch.device("cpu")
+FIELDS: dict[str, Any] = {
+    "model": "tiny-bert",
+    "task": "cola",
+    "strategy": "bitfit",
+    "seed": 0,
+    "learning_rate": 1e-2,
+    "epochs": 2.0,
+    "batch_size": 8,
+    "curve_points": 2,
+    "curve_examples": 16,
+}
+
+
+@pytest.fixture
+def session(tiny_folder: Path, tiny_data: Path, tmp_path: Path) -> Session:
+    return Session(Options(CPU, tmp_path / "cache", tiny_data, offline=True, model_folders={"tiny-bert": tiny_folder}))
+
+
+def outcome(session: Session, folder: Path, **fields: Any) -> Outcome:
+    return quality.run_quality(QualityCell(**FIELDS | fields), session, folder, lambda *_: None)
+
+
+def test_a_quality_cell_holds_what_was_measured(session: Session, tmp_path: Path) -> None:
+    found = outcome(session, tmp_path)
+    result = found.quality
+    assert found.status == "ok"
+    assert found.audit is not None
+    assert found.audit.passed
+    assert result is not None
+    assert result.headline == "matthews_correlation"
+    assert result.evaluation.examples == 40
+    assert result.train_sample.examples == 40
+    assert [point.step for point in result.curve] == [result.steps // 2, result.steps]
+    train_score = result.train_sample.scores[result.headline]
+    assert train_score is not None
+    assert result.headline_score is not None
+    assert result.gap == train_score - result.headline_score
+    assert len(found.arrays["step_loss"]) == result.steps
+    assert len(found.arrays["evaluation_predictions"]) == 40
+    assert result.delta_bytes > result.delta_encoder_bytes + result.delta_head_bytes
+    assert result.delta_encoder_bytes == 4 * result.counts.encoder_trainable
+    assert not list((tmp_path / "deltas").iterdir())
+
+
+def test_a_seed_gives_the_same_numbers_again(session: Session, tmp_path: Path) -> None:
+    first, again, other = (outcome(session, tmp_path, seed=seed).arrays["step_loss"] for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_strategies_share_data_order_head_and_first_loss(session: Session, tmp_path: Path) -> None:
+    losses = [outcome(session, tmp_path, strategy=name).arrays["step_loss"] for name in ("full", "bitfit", "frozen")]
+    assert losses[0][0] == losses[1][0] == losses[2][0]
+    assert losses[0][-1] != losses[1][-1]
+
+
+def test_evaluation_labels_change_no_decision(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permuted evaluation labels change evaluation scores, and nothing else that was decided or trained."""
+    before = outcome(session, tmp_path)
+    data = session.task("cola")
+    flipped = [type(e)(e.text, 1 - int(str(e.label)), e.group) for e in data.evaluation]
+    other = TaskData(**{**vars(data), "evaluation": flipped})
+    fresh = Session(session.options)
+    monkeypatch.setattr(fresh, "task", lambda name: other)
+    after = outcome(fresh, tmp_path)
+    assert np.array_equal(before.arrays["step_loss"], after.arrays["step_loss"])
+    assert np.array_equal(before.arrays["evaluation_predictions"], after.arrays["evaluation_predictions"])
+    assert not np.array_equal(before.arrays["evaluation_references"], after.arrays["evaluation_references"])
+    assert before.quality is not None
+    assert after.quality is not None
+    assert before.quality.selection == after.quality.selection
+    assert before.quality.evaluation != after.quality.evaluation
+
+
+def test_training_data_is_nested(session: Session) -> None:
+    small = session.splits(QualityCell(**FIELDS, train_examples=10)).train
+    large = session.splits(QualityCell(**FIELDS, train_examples=20)).train
+    assert np.array_equal(large.ids[: len(small.ids)], small.ids)
+
+
+def test_bf16_trains_and_passes_its_audit(session: Session, tmp_path: Path) -> None:
+    found = outcome(session, tmp_path, precision="bf16")
+    assert found.status == "ok"
+
+
+def test_deltas_can_be_kept(session: Session, tmp_path: Path) -> None:
+    options = Options(**{**vars(session.options), "keep_deltas": True})
+    outcome(Session(options), tmp_path)
+    assert [path.suffix for path in (tmp_path / "deltas").iterdir()] == [".safetensors"]
+
+
+def test_a_diverging_cell_says_so(session: Session, tmp_path: Path) -> None:
+    found = attempt(lambda: outcome(session, tmp_path, strategy="full", learning_rate=1e30, clip_norm=None))
+    assert found.status == "diverged"
+    assert "step" in str(found.reason)
+
+
+def test_a_cell_out_of_time_says_so(session: Session, tmp_path: Path) -> None:
+    options = Options(**{**vars(session.options), "timeout_seconds": 0.0})
+    found = attempt(lambda: outcome(Session(options), tmp_path))
+    assert found.status == "timeout"
+    assert found.reason == "no time left after step 1 of 28"
+
+
+def test_a_strategy_that_trains_too_much_fails_its_audit(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = strategies.resolve
+
+    def leaky(name: str) -> Any:
+        def apply(model: torch.nn.Module, context: Context) -> Applied:
+            applied = honest(name)(model, context)
+            applied.model.get_submodule("encoder.embeddings.word_embeddings").requires_grad_(True)
+            return applied
+
+        return apply
+
+    monkeypatch.setattr(strategies, "resolve", leaky)
+    found = outcome(session, tmp_path)
+    assert found.status == "audit_failed"
+    assert "word_embeddings" in str(found.reason)
+
+
+def test_curve_points_are_even_and_end_at_the_end() -> None:
+    assert quality.curve_steps(4, 100) == {25, 50, 75, 100}
+    assert quality.curve_steps(10, 3) == {1, 2, 3}
+
+
+def test_steps_are_epochs_of_whole_batches() -> None:
+    cell = QualityCell(**FIELDS | {"epochs": 0.5, "batch_size": 16})
+    assert quality.total_steps(cell, 100) == 4
+    assert quality.total_steps(cell, 1) == 1
+
+
+def test_hooks_are_called_and_a_penalty_is_optimised(session: Session) -> None:
+    """A strategy's penalty reaches the gradient, and its hook sees every step after backward."""
+    cell = QualityCell(**FIELDS)
+    splits = session.splits(cell)
+    config = configure({"model_type": "bert", **_sizes(session)}, None, None)
+    model = build_model(config_encoder(config, "classification", "cls"), "classification", 2, "cls", seed=0)
+    plain = strategies.resolve("frozen")(model, Context(np.random.default_rng(0)))
+    weight = model.head.out.weight
+    seen: list[bool] = []
+    applied = Applied(
+        model,
+        plain.expected,
+        penalty=lambda: 1e6 * weight.square().sum(),
+        before_step=lambda step: seen.append(weight.grad is not None and step == len(seen)),
+    )
+    stepper = make_stepper(
+        applied,
+        "classification",
+        learning_rate=1e-2,
+        total_steps=60,
+        clip_norm=None,
+        autocast=autocast_for("fp32", CPU),
+        seed=0,
+    )
+    rows = epochs(splits.train.lengths, 8, 0)
+    trained = train(
+        stepper, (collate(splits.train, r) for r in rows), 60, frozenset(), lambda step: None, lambda step, loss: None
+    )
+    assert seen == [True] * 60
+    assert float(weight.detach().abs().max()) < 0.02
+    assert trained.padding_ratio >= 1.0
+
+
+def _sizes(session: Session) -> dict[str, Any]:
+    config = session.pristine(QualityCell(**FIELDS)).encoder.config
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    return {name: getattr(config, name) for name in names}

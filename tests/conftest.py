@@ -1,0 +1,93 @@
+"""Tiny encoders, as configurations only: one of each architecture, and two that have no biases.
+
+Fixtures import torch when asked for, so that the tests of reports run where it is not installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from transformers import PretrainedConfig
+
+    from bench.cell import Pooling
+    from bench.models import TaskModel
+    from bench.tasks.base import HeadKind
+
+    TinyModel = Callable[..., TaskModel]
+
+VOCABULARY = 60
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 40,
+}
+_DISTILBERT = {"vocab_size": VOCABULARY, "dim": 16, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny_configs() -> dict[str, PretrainedConfig]:
+    """Encoders with biases by name, a few thousand parameters each; treat them as read-only."""
+    from transformers import AutoConfig
+
+    wider = {"hidden_size": 24, "num_hidden_layers": 3, "intermediate_size": 96}
+    fields: dict[str, tuple[str, dict[str, Any]]] = {
+        "bert": ("bert", _SIZES),
+        "roberta": ("roberta", _SIZES | {"pad_token_id": 1}),
+        "distilbert": ("distilbert", _DISTILBERT),
+        "electra": ("electra", _SIZES | {"embedding_size": 8}),
+        "minilm": ("bert", _SIZES | wider),
+    }
+    return {name: AutoConfig.for_model(kind, **sizes) for name, (kind, sizes) in fields.items()}
+
+
+@pytest.fixture(scope="session")
+def biasless_configs() -> dict[str, PretrainedConfig]:
+    """Encoders without biases by name; treat them as read-only."""
+    from transformers import AutoConfig
+
+    return {
+        "modernbert": AutoConfig.for_model("modernbert", **_SIZES, **_SPECIAL, name_or_path="tiny/ModernBERT"),
+        "llama": AutoConfig.for_model("llama", **_SIZES, name_or_path="tiny/Llama"),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_configs: dict[str, PretrainedConfig], biasless_configs: dict[str, PretrainedConfig]) -> TinyModel:
+    """Builds the task model of an encoder's name; each call gives a new one with the same weights.
+
+    Every tensor of the encoder is disturbed, so that no bias is 0 and no gain is 1.
+    """
+    import torch
+
+    from bench.models import build_model, config_encoder
+
+    def build(name: str, kind: HeadKind = "classification", pooling: Pooling = "cls") -> TaskModel:
+        encoder = config_encoder({**tiny_configs, **biasless_configs}[name], kind, pooling)
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+        return build_model(encoder, kind, 3, pooling, seed=2)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_batch() -> dict[str, torch.Tensor]:
+    """Six sequences of random tokens, the last two padded by three places; no token has a special id."""
+    import torch
+
+    ids = torch.randint(5, VOCABULARY, (6, 9), generator=torch.Generator().manual_seed(3))
+    mask = torch.ones_like(ids)
+    mask[4:, -3:] = 0
+    return {"input_ids": ids, "attention_mask": mask}

@@ -1,0 +1,170 @@
+"""Deltas: what the file holds, and one clear line where it does not fit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import strategies
+from bench.models import TaskModel
+from strategies import StrategyError, delta
+from strategies.interface import Applied, Context
+
+TinyModel = Callable[..., TaskModel]
+
+INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow"))
+
+
+def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
+    return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
+
+
+def written(path: Path, tiny_model: TinyModel, name: str = "bitfit") -> delta.DeltaSize:
+    """A delta of a model whose trainable values were all moved."""
+    applied = apply(name, tiny_model("bert"))
+    with torch.no_grad():
+        for parameter in applied.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.5)
+    return delta.save(path, applied, delta.DeltaInfo(**{**vars(INFO), "strategy": name}))
+
+
+def tamper(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], object]) -> None:
+    """Rewrite the delta at `path` after `change(tensors, info fields)`."""
+    info, content = delta.read(path)
+    fields = dict(vars(info))
+    change(content, fields)
+    save_file(content, path, {"format": delta.FORMAT, "delta": json.dumps(fields)})
+
+
+def test_it_says_what_it_is(tmp_path: Path, tiny_model: TinyModel) -> None:
+    written(tmp_path / "d", tiny_model)
+    info, content = delta.read(tmp_path / "d")
+    assert info == INFO
+    assert content.keys() == {
+        *(f"encoder.{n}" for n, _ in tiny_model("bert").encoder.named_parameters() if n.endswith(".bias")),
+        *(f"head.{n}" for n, _ in tiny_model("bert").head.named_parameters()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "bytes_per_value"),
+    [
+        ("full", 4),
+        ("bitfit", 4),
+        ("bq_b2", 4),
+        ("layernorm", 4),
+        ("frozen", 4),
+        ("random_uniform", 8),
+        ("random_rowcol", 8),
+        ("random_uniform_dense", 8),
+    ],
+)
+def test_it_holds_what_changed_and_no_more(
+    name: str, bytes_per_value: int, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    size = written(tmp_path / "d", tiny_model, name)
+    model = tiny_model("bert")
+    count = apply(name, model).expected.count
+    assert size.encoder == bytes_per_value * count
+    assert size.head == sum(parameter.nbytes for parameter in model.head.parameters())
+    assert size.file == (tmp_path / "d").stat().st_size
+    with safe_open(tmp_path / "d", framework="pt") as file:
+        stored = sum(file.get_tensor(tensor).nbytes for tensor in file.keys())  # noqa: SIM118
+    assert stored == size.encoder + size.head < size.file
+
+
+def test_it_turns_a_fresh_base_with_any_head_into_the_trained_model(tmp_path: Path, tiny_model: TinyModel) -> None:
+    written(tmp_path / "d", tiny_model)
+    base = tiny_model("bert")
+    torch.nn.init.normal_(base.head.get_parameter("out.weight"))
+    loaded = delta.load(tmp_path / "d", base, INFO.base_fingerprint).state_dict()
+    for name, tensor in tiny_model("bert").state_dict().items():
+        moved = name.endswith(".bias") or name.startswith("head.")
+        torch.testing.assert_close(loaded[name], tensor + 0.5 if moved else tensor, rtol=0, atol=0)
+
+
+def test_a_delta_can_be_trained_on(tmp_path: Path, tiny_model: TinyModel) -> None:
+    written(tmp_path / "d", tiny_model, "random_uniform")
+    loaded = delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
+    fresh = apply("random_uniform", tiny_model("bert")).model
+    assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
+        n for n, p in fresh.named_parameters() if p.requires_grad
+    }
+
+
+QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content, _: content.pop(QUERY), f"it lacks {QUERY}"),
+        (lambda content, _: content.pop("head.out.weight"), "it lacks head.out.weight"),
+        (lambda content, _: content.update(extra=torch.zeros(1)), "it holds extra, which this strategy does not"),
+        (lambda content, _: content.update({QUERY: torch.zeros(3)}), rf"{QUERY} is float32 \(3,\) there and"),
+        (lambda content, _: content.update({QUERY: content[QUERY].half()}), rf"{QUERY} is float16 \(16,\) there and"),
+        (lambda _, fields: fields.update(strategy="bitfit:key"), "which this strategy does not train"),
+        (lambda _, fields: fields.update(strategy="bitfot"), "did you mean 'bitfit'"),
+        (lambda _, fields: fields.update(surprise=1), "damaged delta"),
+        (lambda _, fields: fields.pop("labels"), "damaged delta"),
+        (lambda _, fields: fields.update(base_fingerprint="beef"), "another encoder: it was trained on beef, this"),
+    ],
+)
+def test_a_delta_that_does_not_fit_is_refused(
+    change: Callable[[dict[str, Tensor], dict[str, Any]], object], message: str, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    written(tmp_path / "d", tiny_model)
+    tamper(tmp_path / "d", change)
+    with pytest.raises(StrategyError, match=message) as error:
+        delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["random_rowcol", "random_uniform_dense"])
+def test_other_coordinates_are_refused(name: str, tmp_path: Path, tiny_model: TinyModel) -> None:
+    written(tmp_path / "d", tiny_model, name)
+    first = next(n for n in delta.read(tmp_path / "d")[1] if n.endswith("indices"))
+
+    def shift(content: dict[str, Tensor], _: dict[str, Any]) -> None:
+        content[first] = content[first].flip(0)
+
+    tamper(tmp_path / "d", shift)
+    with pytest.raises(StrategyError, match=f"{first} holds other coordinates"):
+        delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
+
+
+def test_foreign_files_are_refused(tmp_path: Path, tiny_model: TinyModel) -> None:
+    (tmp_path / "text").write_text("not a delta")
+    save_file({"weight": torch.zeros(2)}, tmp_path / "weights")
+    save_file({"weight": torch.zeros(2)}, tmp_path / "newer", {"format": "bitfit-bench delta 2"})
+    messages = {
+        "text": "not a readable safetensors file",
+        "absent": "not a readable safetensors file",
+        "weights": "format None",
+        "newer": "format 'bitfit-bench delta 2'",
+    }
+    for name, message in messages.items():
+        with pytest.raises(StrategyError, match=message) as error:
+            delta.load(tmp_path / name, tiny_model("bert"), "f00d")
+        assert "\n" not in str(error.value)
+
+
+def test_an_unwritable_place_is_one_clear_line(tmp_path: Path, tiny_model: TinyModel) -> None:
+    with pytest.raises(StrategyError, match="cannot write the delta"):
+        written(tmp_path / "no" / "such" / "folder" / "d", tiny_model)
+
+
+def test_a_strategy_applied_behind_the_tables_back_cannot_be_saved(tmp_path: Path, tiny_model: TinyModel) -> None:
+    from strategies import bitfit
+
+    applied = bitfit.apply(tiny_model("bert"), Context(np.random.default_rng(0)))
+    with pytest.raises(ValueError, match=r"strategies\.resolve"):
+        delta.save(tmp_path / "d", applied, INFO)

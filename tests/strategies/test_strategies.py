@@ -1,0 +1,154 @@
+"""The contract every strategy keeps; a new line in the table is covered without another word."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import strategies
+from bench.audit import Auditor
+from bench.cell import Pooling
+from bench.models import TaskModel
+from bench.tasks.base import HeadKind
+from strategies import delta
+from strategies.interface import Applied, Context
+
+TinyModel = Callable[..., TaskModel]
+Batch = dict[str, Tensor]
+
+NAMES = [*strategies.TABLE, "bitfit:query", "bitfit:intermediate+query", "bitfit:output+output_norm+embedding_norm"]
+FAMILIES = ["bert", "roberta", "distilbert", "electra", "minilm"]
+HEADS: list[tuple[HeadKind, Pooling]] = [("classification", "cls"), ("classification", "mean"), ("tagging", "cls")]
+
+
+def apply(name: str, model: nn.Module, mask_seed: int = 5) -> Applied:
+    return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
+
+
+def loss_of(applied: Applied, batch: Batch) -> Tensor:
+    """A loss that depends on every logit, so that no gradient vanishes."""
+    logits: Tensor = applied.model(**batch)
+    targets = torch.linspace(-1.0, 1.0, logits.shape[-1], dtype=logits.dtype)
+    return (logits.float() if logits.dtype == torch.bfloat16 else logits).sub(targets).square().mean()
+
+
+def train(applied: Applied, batch: Batch, steps: int = 3, weight_decay: float = 0.0) -> None:
+    parameters = [parameter for parameter in applied.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=weight_decay, fused=True)
+    applied.model.train()
+    for step in range(steps):
+        torch.manual_seed(step)
+        torch.autograd.backward(loss_of(applied, batch) + applied.penalty())
+        applied.before_step(step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    applied.finalize()
+
+
+def gradients(applied: Applied, batch: Batch) -> dict[str, Tensor]:
+    """Gradients of the encoder's trainable leaves as the optimizer would see them, dropout off."""
+    applied.model.eval()
+    torch.autograd.backward(loss_of(applied, batch))
+    applied.before_step(0)
+    return {
+        name: parameter.grad
+        for name, parameter in applied.model.named_parameters()
+        if parameter.grad is not None and name.startswith("encoder.")
+    }
+
+
+@pytest.mark.parametrize(("kind", "pooling"), HEADS)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
+def test_audit_is_green_after_training(
+    name: str,
+    family: str,
+    kind: HeadKind,
+    pooling: Pooling,
+    tiny_model: TinyModel,
+    tiny_batch: Batch,
+    tmp_path: Path,
+) -> None:
+    base = tiny_model(family, kind, pooling)
+    auditor = Auditor(base, tiny_batch)
+    applied = apply(name, copy.deepcopy(base))
+    auditor.after_apply(applied)
+    reached = gradients(applied, tiny_batch)
+    assert reached.keys() == applied.expected.trainable.keys()
+    applied.model.zero_grad(set_to_none=True)
+
+    train(applied, tiny_batch)
+    auditor.after_finalize(applied)
+    path = tmp_path / "delta.safetensors"
+    size = delta.save(path, applied, delta.DeltaInfo(name, 5, "tiny", "made-up"))
+    auditor.after_delta(applied, path, base, "tiny")
+
+    audit = auditor.result()
+    assert audit.passed, audit.checks
+    assert size.head == 4 * sum(p.numel() for p in applied.model.get_submodule("head").parameters())
+    assert size.encoder <= 8 * applied.expected.count
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+@pytest.mark.parametrize("name", NAMES)
+def test_accumulated_gradients_equal_those_of_one_batch(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    whole = gradients(apply(name, tiny_model(family)), tiny_batch)
+    applied = apply(name, tiny_model(family))
+    applied.model.eval()
+    for half in (slice(0, 3), slice(3, 6)):
+        torch.autograd.backward(loss_of(applied, {key: value[half] for key, value in tiny_batch.items()}) / 2)
+    applied.before_step(0)
+    parameters = dict(applied.model.named_parameters())
+    for leaf, gradient in whole.items():
+        torch.testing.assert_close(parameters[leaf].grad, gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("family", ["bert", "electra"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "frozen"])
+def test_gradients_under_bfloat16_autocast_point_the_same_way(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    exact = gradients(apply(name, tiny_model(family, "tagging")), tiny_batch)
+    applied = apply(name, tiny_model(family, "tagging"))
+    applied.model.eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = applied.model(**tiny_batch)
+        loss = loss_of(applied, tiny_batch)
+    assert logits.dtype == torch.bfloat16
+    torch.autograd.backward(loss)
+    applied.before_step(0)
+    parameters = dict(applied.model.named_parameters())
+    assert all(parameters[leaf].grad is not None and parameters[leaf].dtype == torch.float32 for leaf in exact)
+    ours = torch.cat([parameters[leaf].grad.flatten() for leaf in exact])  # type: ignore[union-attr]
+    theirs = torch.cat([gradient.flatten() for gradient in exact.values()])
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.99
+    assert 0.95 < float(ours.norm() / theirs.norm()) < 1.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_mask_seed_gives_the_same_choice_and_another_seed_another_where_it_draws(
+    name: str, tiny_model: TinyModel
+) -> None:
+    first, again, other = (apply(name, tiny_model("minilm"), seed).expected for seed in (5, 5, 6))
+
+    def chosen(expected: strategies.interface.Expected) -> list[tuple[str, list[int] | None]]:
+        return [(key, None if value is None else value.tolist()) for key, value in expected.changes.items()]
+
+    assert chosen(first) == chosen(again)
+    draws = strategies.check(name).random
+    assert (chosen(first) != chosen(other)) == draws
+    assert first.count == other.count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_torch_random_state_is_left_alone(name: str, tiny_model: TinyModel) -> None:
+    model = tiny_model("bert")
+    before = torch.get_rng_state()
+    apply(name, model)
+    assert torch.equal(torch.get_rng_state(), before)

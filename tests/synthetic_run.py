@@ -1,0 +1,261 @@
+"""Run folders made up for tests of reports: real records through the real store, with numbers drawn from a seed.
+
+The figures imitate a small encoder on two tasks, so that a page made from them can be judged by eye.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.cell import CostCell, QualityCell
+from bench.record import (
+    Conditions,
+    CostResult,
+    Counts,
+    CurvePoint,
+    Manifest,
+    MemoryPeak,
+    QualityResult,
+    Record,
+    SplitScores,
+    StepTimes,
+)
+from bench.store import RunStore, suite_hash
+
+STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")
+SENTENCES = {
+    "full": "Trains every parameter of the encoder.",
+    "bitfit": "Trains every bias of the encoder, those of the LayerNorms and of a pretrained pooler included.",
+    "bq_b2": "Trains the biases of the query projections and of the first feed-forward layers.",
+    "layernorm": "Trains the gain and bias of every LayerNorm of the encoder.",
+    "frozen": "Trains the head alone; the encoder stays as it was.",
+}
+TASKS = {
+    "questions": "What a question asks for, in six classes (TREC, coarse labels).",
+    "pos-synthetic": "Parts of speech of made-up sentences full of ambiguous words.",
+}
+SYNTHETIC = "synthetic data: sentences made up by a grammar"
+
+# strategy: (score on questions, on pos-synthetic, gap, step ratio, memory ratio, trainable encoder parameters)
+LEVELS = {
+    "full": (0.894, 0.957, 0.035, 1.00, 1.00, 22_713_216),
+    "bitfit": (0.872, 0.941, 0.016, 0.66, 0.60, 26_112),
+    "bq_b2": (0.846, 0.921, 0.015, 0.64, 0.59, 11_520),
+    "layernorm": (0.892, 0.935, 0.017, 0.67, 0.62, 9_984),
+    "random_uniform": (0.801, 0.872, 0.012, 0.78, 0.61, 26_112),
+    "random_rowcol": (0.812, 0.879, 0.013, 0.72, 0.61, 26_112),
+    "frozen": (0.768, 0.757, 0.020, 0.33, 0.16, 0),
+}
+UNKNOWN_LEVEL = (0.85, 0.90, 0.020, 0.90, 0.80, 50_000)
+RATES = {"full": 1e-4, "frozen": 1e-2}
+FULL_SECONDS, FULL_BYTES, ENCODER = 0.184, 352 * 2**20, 22_713_216
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to make up. `alter` may change any record before it is written, or drop it by returning None."""
+
+    suite: str = "embedded"
+    models: tuple[str, ...] = ("minilm",)
+    tasks: tuple[str, ...] = tuple(TASKS)
+    strategies: tuple[str, ...] = STRATEGIES
+    seeds: tuple[int, ...] = (0, 1, 2)
+    shapes: tuple[tuple[int, int], ...] = ((16, 64),)
+    quality: bool = True
+    cost: bool = True
+    precision: str = "fp32"
+    noise: float = 0.006
+    jitter: float = 0.008
+    random_seed: int = 7
+    conditions: dict[str, object] = field(default_factory=dict)
+    alter: Callable[[Record], Record | None] = lambda record: record
+
+    @property
+    def cells(self) -> list[QualityCell | CostCell]:
+        """The suite's cells: costs first, then seed by seed."""
+        cells: list[QualityCell | CostCell] = []
+        for model in self.models if self.cost else ():
+            for batch, length in self.shapes:
+                for name, replicate in [*((name, 0) for name in self.strategies), ("full", 1)]:
+                    cells.append(cost_cell(self, model, name, batch, length, replicate))
+        for seed in self.seeds if self.quality else ():
+            for model in self.models:
+                cells += [quality_cell(self, model, t, s, seed) for t in self.tasks for s in self.strategies]
+        return cells
+
+
+def cost_cell(plan: Plan, model: str, strategy: str, batch: int, length: int, replicate: int) -> CostCell:
+    """One cost cell of the plan."""
+    fields = {"model": model, "strategy": strategy, "batch_size": batch, "length": length, "replicate": replicate}
+    return CostCell.model_validate(fields | {"precision": plan.precision})
+
+
+def quality_cell(plan: Plan, model: str, task: str, strategy: str, seed: int) -> QualityCell:
+    """One quality cell of the plan."""
+    mask = seed if strategy.startswith("random") else 0
+    fields = {"model": model, "task": task, "strategy": strategy, "seed": seed, "mask_seed": mask}
+    settings = {"learning_rate": RATES.get(strategy, 3e-3), "epochs": 3, "batch_size": 16, "train_examples": 1000}
+    return QualityCell.model_validate(fields | settings | {"precision": plan.precision, "pooling": "mean"})
+
+
+def make_run(folder: Path, plan: Plan | None = None, **changes: object) -> Path:
+    """Write a run folder after `plan` (or the default one with `changes`); returns the folder."""
+    plan = plan or replace(Plan(), **changes)  # type: ignore[arg-type]
+    cells = plan.cells
+    manifest = Manifest(
+        suite=plan.suite,
+        suite_hash=suite_hash([cell.key for cell in cells]),
+        cells=cells,
+        created_utc="2025-11-24T08:00:00Z",
+        command=["run", plan.suite, "--seeds", "3"],
+    )
+    store = RunStore.create(folder, manifest)
+    for index, cell in enumerate(cells):
+        random = np.random.default_rng([plan.random_seed, index])
+        made = _quality(cell, plan, random) if isinstance(cell, QualityCell) else _cost(cell, plan, random)
+        write(store, plan, *made)
+    return folder
+
+
+def write(store: RunStore, plan: Plan, record: Record, arrays: dict[str, np.ndarray]) -> None:
+    """Append a record as the plan alters it."""
+    altered = plan.alter(record)
+    if altered is not None:
+        store.append(altered, arrays if altered.status == "ok" else None)
+
+
+def failed(record: Record, reason: str = "CUDA out of memory", status: str = "out_of_memory") -> Record:
+    """The same cell without a result."""
+    fields = record.model_dump() | {"status": status, "reason": reason, "quality": None, "cost": None, "audit": None}
+    return Record.model_validate(fields)
+
+
+def conditions(plan: Plan, data: str | None) -> Conditions:
+    """Conditions of a made-up machine, with the plan's changes."""
+    fields: dict[str, object] = {
+        "code_commit": "3f9c2a7e51d84b06a1c9e7f2d3b4a5c6d7e8f901",
+        "code_dirty": False,
+        "code_fingerprint": "c0de" * 16,
+        "versions": {"torch": "2.13.0", "transformers": "5.23.0", "numpy": "2.4.6"},
+        "data_fingerprint": data,
+        "model_fingerprint": "53aa5117" * 8,
+        "device": "cpu",
+        "device_name": "AMD EPYC 7763",
+        "driver": None,
+        "threads": 2,
+        "precision": plan.precision,
+        "attention": "sdpa",
+        "python": "3.11.7",
+        "platform": "Linux-6.1-x86_64",
+    }
+    return Conditions.model_validate(fields | plan.conditions)
+
+
+def _record(cell: QualityCell | CostCell, plan: Plan, **fields: object) -> Record:
+    task = cell.task if isinstance(cell, QualityCell) else None
+    descriptions = {
+        "strategy": SENTENCES.get(cell.strategy, "Trains as many numbers as BitFit, drawn at random."),
+        "model": "MiniLM, 6 layers of width 384, a sentence encoder.",
+    }
+    if task is not None:
+        descriptions["task"] = TASKS.get(task, "A task made up for a test.")
+    common: dict[str, object] = {
+        "key": cell.key,
+        "cell": cell,
+        "status": "ok",
+        "started_utc": "2025-11-24T08:00:03Z",
+        "wall_seconds": 21.5,
+        "conditions": conditions(plan, None if task is None else f"da7a{task}"),
+        "marks": [SYNTHETIC] if task == "pos-synthetic" else [],
+        "descriptions": descriptions,
+    }
+    return Record.model_validate(common | fields)
+
+
+def _level(strategy: str) -> tuple[float, float, float, float, float, int]:
+    return LEVELS.get(strategy, UNKNOWN_LEVEL)
+
+
+def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tuple[Record, dict[str, np.ndarray]]:
+    questions, pos, gap, *_, trainable = _level(cell.strategy)
+    level = pos if cell.task == "pos-synthetic" else questions
+    shared = np.random.default_rng([plan.random_seed, cell.seed]).normal(0, plan.noise)
+    score = float(np.clip(level + shared + random.normal(0, plan.noise / 2), 0, 1))
+    train = float(np.clip(score + gap + random.normal(0, plan.noise / 3), 0, 1))
+    head = 2_310 if cell.task == "questions" else 6_545
+    result = QualityResult(
+        headline="accuracy",
+        evaluation=_scores(score, cell.task),
+        selection=_scores(score + float(random.normal(0, plan.noise)), cell.task),
+        train_sample=_scores(train, cell.task),
+        curve=_curve(score, train, random),
+        counts=Counts(encoder_trainable=trainable, encoder_total=ENCODER, head_trainable=head),
+        delta_bytes=4 * (trainable + head) + 3_000,
+        delta_encoder_bytes=4 * trainable + 1_500,
+        delta_head_bytes=4 * head + 1_500,
+        steps=189,
+        train_examples=1000,
+        padding_ratio=1.055,
+        training_seconds=19.0 * _level(cell.strategy)[3],
+        scoring_seconds=2.4,
+        inserted_randomness=False,
+    )
+    losses = {"loss": np.linspace(1.8, 0.4, 189)}
+    return _record(cell, plan, quality=result), losses
+
+
+def _scores(score: float, task: str) -> SplitScores:
+    score = min(score, 1.0)
+    scores: dict[str, float | None] = {"accuracy": score}
+    if task == "questions":
+        scores["macro_f1"] = score - 0.021
+    return SplitScores(examples=1000, loss=1.6 * (1 - score) + 0.05, scores=scores)
+
+
+def _curve(score: float, train: float, random: np.random.Generator) -> list[CurvePoint]:
+    points = []
+    for part in range(1, 6):
+        done = 1 - 0.75 * float(np.exp(-0.9 * part))
+        here, there = score * done + float(random.normal(0, 0.004)), train * done
+        losses = {"train_loss": 1.6 * (1.02 - there), "evaluation_loss": 1.6 * (1.02 - here)}
+        scores = {"train_score": there, "evaluation_score": min(here, 1.0)}
+        step = round(189 * part / 5)
+        points.append(CurvePoint(step=step, examples_seen=16 * step, **scores, **losses))
+    return points
+
+
+def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Record, dict[str, np.ndarray]]:
+    _, _, _, ratio, memory, trainable = _level(cell.strategy)
+    work = cell.batch_size * cell.length / 1024
+    drift = np.random.default_rng([plan.random_seed, cell.batch_size]).normal(0, 0.05, cell.rounds)
+    noise = random.normal(0, plan.jitter, (cell.rounds, cell.steps_per_round))
+    seconds = FULL_SECONDS * work * ratio * np.exp(drift[:, None] + noise)
+    quartiles = [float(value) for value in np.quantile(seconds, [0.25, 0.5, 0.75, 0.95])]
+    peak = round(FULL_BYTES * work * memory)
+    result = CostResult(
+        group=f"{cell.model} {cell.batch_size}x{cell.length}",
+        step=StepTimes(
+            quartile1_seconds=quartiles[0],
+            median_seconds=quartiles[1],
+            quartile3_seconds=quartiles[2],
+            p95_seconds=quartiles[3],
+            steps=seconds.size,
+        ),
+        memory=MemoryPeak(
+            method="live tensors",
+            peak_allocated_bytes=peak,
+            peak_reserved_bytes=None,
+            resident_high_water_bytes=round(1.29 * peak),
+        ),
+        memory_reason=None,
+        counts=Counts(encoder_trainable=trainable, encoder_total=ENCODER, head_trainable=770),
+        order_by_round=[(index + cell.replicate) % 8 for index in range(cell.rounds)],
+    )
+    return _record(cell, plan, cost=result), {"step_seconds": seconds}
+
+
+def only(strategies: Sequence[str]) -> Callable[[Record], Record | None]:
+    """An alteration that keeps the records of these strategies alone: the rest is outstanding."""
+    return lambda record: record if record.cell.strategy in strategies else None

@@ -1,0 +1,71 @@
+"""Splits: disjoint, whole groups, the same whatever order the data came in."""
+
+from collections import defaultdict
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.tasks.base import Example
+from bench.tasks.splits import Splits, shuffled, split_official, split_pool, text_key
+
+WORDS = st.sampled_from(["a", "A", "b ", "c", "d e", "d  e", "f", "g", "h", "i", "j", "k", "l", "m"])
+EXAMPLES = st.builds(
+    Example,
+    text=st.tuples(WORDS, WORDS),
+    label=st.integers(0, 2),
+    group=st.sampled_from(["", "x", "y", "z", "w"]),
+)
+POOLS = st.lists(EXAMPLES, min_size=1, max_size=60)
+
+
+def assert_disjoint(splits: Splits) -> None:
+    texts = [{text_key(example) for example in split} for split in splits]
+    assert not texts[0] & texts[1]
+    assert not texts[0] & texts[2]
+    assert not texts[1] & texts[2]
+
+
+@given(POOLS)
+def test_a_pool_is_cut_into_disjoint_bounded_splits(pool: list[Example]) -> None:
+    splits = split_pool(pool)
+    assert_disjoint(splits)
+    assert len(splits.evaluation) <= len(pool) // 5
+    assert len(splits.selection) <= len(pool) // 10
+    places = defaultdict(set)
+    for name, split in zip(Splits._fields, splits, strict=True):
+        for example in split:
+            if example.group:
+                places[example.group].add(name)
+    assert all(len(names) == 1 for names in places.values())
+
+
+@given(POOLS, st.randoms(use_true_random=False))
+def test_file_order_decides_nothing(pool: list[Example], random: Random) -> None:
+    unique = list({text_key(example): example for example in pool}.values())
+    mixed = list(unique)
+    random.shuffle(mixed)
+    assert split_pool(unique) == split_pool(mixed)
+
+
+@given(POOLS, POOLS)
+def test_an_official_evaluation_file_is_kept_whole(train: list[Example], evaluation: list[Example]) -> None:
+    splits = split_official(train, evaluation)
+    assert_disjoint(splits)
+    assert sorted(map(repr, splits.evaluation)) == sorted(map(repr, evaluation))
+    kept = {text_key(example) for example in (*splits.train, *splits.selection)}
+    lost = {text_key(example) for example in train} - kept
+    assert lost <= {text_key(example) for example in (*evaluation, *splits.selection)}
+
+
+def test_large_pools_are_cut_at_two_thousand_and_one_thousand() -> None:
+    splits = split_pool([Example((f"sentence {n}",), 0) for n in range(15_000)])
+    assert [len(split) for split in splits] == [12_000, 1_000, 2_000]
+
+
+def test_the_order_is_shuffled() -> None:
+    ordered = [Example((str(n),), n) for n in range(100)]
+    places = [example.label for example in shuffled(ordered)]
+    assert sorted(places, key=str) != places
+    assert places != list(range(100))
+    assert sorted(int(str(place)) for place in places) == list(range(100))
