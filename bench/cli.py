@@ -144,8 +144,17 @@ def compare(
         list[str] | None, typer.Option(help="METRIC=LIMIT, may be repeated: exit 1 where a change is worse.")
     ] = None,
 ) -> None:
-    """Put runs side by side over the cells they share."""
-    raise NotImplementedError
+    """Put runs side by side over the cells they share.
+
+    Exits 1 where a limit is broken, and 3 where nothing shared can be judged.
+    """
+    from reports import compare as comparing
+
+    if len(folders) < 2:
+        raise InputError("compare needs two run folders or more")
+    found = comparing.compare(folders, [comparing.parse_limit(text) for text in fail_on or ()])
+    Console().print(found)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command(name="list")

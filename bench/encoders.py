@@ -66,11 +66,11 @@ TABLE: dict[str, Encoder] = {
     for encoder in (
         Encoder(
             "minilm",
-            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, tuned as a sentence encoder, also on NLI and QQP.",
+            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, a sentence encoder, tuned on NLI, QQP, captions too.",
             _MINILM,
             embedded=True,
             pooling="mean",
-            tuned_on=("NLI", "QQP"),
+            tuned_on=("NLI", "QQP", "captions"),
         ),
         Encoder(
             "bert-base",

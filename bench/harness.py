@@ -53,6 +53,8 @@ def preflight(cells: Sequence[Cell], session: Session) -> None:
 
     Raises InputError or StrategyError for the first that cannot be had or applied.
     """
+    for model in dict.fromkeys(cell.model for cell in cells):
+        session.encoder(model)
     pairs = {(cell.kind, cell.model, cell.strategy): cell for cell in cells}
     for cell in cells:
         if isinstance(cell, QualityCell):

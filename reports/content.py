@@ -17,7 +17,7 @@ from reports.table import Table
 from reports.verdict import Verdict, judge
 from reports.verdict_table import verdict_table
 
-BARS = "Bars: one standard deviation over seeds"
+BARS = "Vertical bars: one standard deviation over seeds"
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,17 @@ def _against(
     left = [label(row.name, row.strategy) for row in verdict.rows if row.name not in scores]
     absent = f" Not shown, for want of a score on every task: {', '.join(left)}." if left and scores else ""
     noted = "".join(f" {marks.named(task).spelled()}." for task in tasks if task.marks)
-    reading = f"{BARS}. Dashed: the Pareto front.{noted}{absent}"
+    reading = f" Dashed: the Pareto front.{noted}{absent}"
     pictures = []
     points = figures.memory_points(verdict, scores)
     if points:
         drawn = figures.against(points, "peak memory of a step, MiB", axis)
-        pictures.append(Picture(f"{name}-score-against-memory", "Score against memory", reading, drawn))
+        pictures.append(Picture(f"{name}-score-against-memory", "Score against memory", f"{BARS}.{reading}", drawn))
     points = figures.step_points(verdict, scores)
     if points:
         drawn = figures.against(points, "step time, of full fine-tuning's", axis)
-        level = " Level bars: 95% interval of the ratio."
-        pictures.append(Picture(f"{name}-score-against-time", "Score against step time", reading + level, drawn))
+        both = f"{BARS}; horizontal: 95% interval of the ratio.{reading}"
+        pictures.append(Picture(f"{name}-score-against-time", "Score against step time", both, drawn))
     return tuple(pictures)
 
 

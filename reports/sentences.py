@@ -1,5 +1,6 @@
 """The verdict in words: one sentence a strategy, made from the numbers and their intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from bench.metrics import Metric
 from reports import formats
 from reports.formats import metric
 from reports.run import Task
-from reports.statistics import Difference
+from reports.statistics import Difference, Interval
 from reports.verdict import Cost, Row, Score, Verdict
 
 SYMBOLS = "†‡§¶#"
@@ -61,87 +62,79 @@ def sentences(verdict: Verdict, marks: Marks) -> list[tuple[Row, str]]:
 
 
 def _reference(row: Row, verdict: Verdict, names: Mapping[str, Named]) -> str:
-    scored = [(task, score) for task, score in row.scores.items() if score.summary is not None]
-    alike = len({score.headline for _, score in scored}) == 1
-    parts = [f"{_level(s, named=not alike or not i)} on {names[task]}" for i, (task, s) in enumerate(scored)]
     costs = []
     if row.cost is not None and row.cost.median_seconds is not None:
         costs.append(f"{formats.seconds(row.cost.median_seconds)} a step")
         costs += [f"{formats.size(row.cost.peak_bytes)} at its peak"] if row.cost.peak_bytes is not None else []
     if row.delta_bytes is not None:
         costs.append(f"{formats.size(row.delta_bytes)} a task")
-    texts = ["; ".join(["the reference", *filter(None, (_join(parts), ", ".join(costs)))])]
+    texts = ["; ".join(["the reference", *filter(None, (_levels(row.scores, names), ", ".join(costs)))])]
     if verdict.pair is not None and verdict.floor is not None:
-        apart = formats.floor(abs(verdict.pair.value - 1))
+        apart = formats.floor(abs(math.log(verdict.pair.value)))
         texts.append(
             f"Timed against itself it differs by {apart}; no step time within {formats.floor(verdict.floor)} "
             "of it is called different"
         )
-    return _close([*texts, *_gaps_in_data(row, names)])
+    return _close([*texts, *_lacking(row, names)])
 
 
 def _judged(row: Row, names: Mapping[str, Named]) -> str:
-    decided: list[str] = []
-    others: list[str] = []
-    for task, score in row.scores.items():
-        found, name = score.difference, names[task]
-        if found is not None and found.decided:
-            decided.append(_decided(score, found, name, first=not decided))
-        elif found is not None:
-            others.append(_undecided(score, found, name))
-        elif score.summary is not None:
-            others.append(f"{_level(score)} on {name}, where full fine-tuning has no score to compare with")
-    first = ", ".join(filter(None, (_join(decided), *_costs(row, bool(decided)))))
-    return _close([*filter(None, (first, *others)), *_gaps_in_data(row, names)])
+    compared = {task: score.difference for task, score in row.scores.items() if score.difference is not None}
+    decided = [task for task, found in compared.items() if found.decided]
+    open_ = [task for task, found in compared.items() if not found.decided and found.interval is not None]
+    single = [task for task, found in compared.items() if found.interval is None]
+    alone = {task: score for task, score in row.scores.items() if score.difference is None and score.summary}
+    first = [_difference(row.scores[task], names[task], first=task == decided[0]) for task in decided]
+    texts = [", ".join(filter(None, (_join(first), *_costs(row, bool(decided)))))]
+    for reason, tasks in (("the interval includes 0", open_), ("one shared seed gives no interval", single)):
+        parts = [_difference(row.scores[task], names[task], first=task == tasks[0]) for task in tasks]
+        texts.append(f"Undecided, since {reason}: {_join(parts)}" if parts else "")
+    texts.append(f"Without a score of full fine-tuning to compare: {_levels(alone, names)}" if alone else "")
+    return _close([*filter(None, texts), *_lacking(row, names)])
 
 
-def _level(score: Score, *, named: bool = True) -> str:
-    if score.summary is None or score.headline is None:
+def _levels(scores: Mapping[str, Score], names: Mapping[str, Named]) -> str:
+    """Scores task by task, the metric named once where it is one for all."""
+    known = [(task, score) for task, score in scores.items() if score.summary is not None and score.headline]
+    alike = len({score.headline for _, score in known}) == 1
+    parts = []
+    for index, (task, score) in enumerate(known):
+        headline = metric(score.headline or "")
+        mean = "" if score.summary is None else formats.score(headline, score.summary)[0]
+        parts.append(f"{mean} on {names[task]}" if alike and index else f"{headline.label} {mean} on {names[task]}")
+    return _join(parts)
+
+
+def _difference(score: Score, name: Named, *, first: bool) -> str:
+    """'2.4 points below full fine-tuning on questions (interval 1.9 to 2.9)', shorter where not the first."""
+    found, headline = score.difference, metric(score.headline or "")
+    if found is None:
         return ""
-    headline = metric(score.headline)
-    mean, _ = formats.score(headline, score.summary)
-    return f"{headline.label} {mean}" if named else mean
-
-
-def _decided(score: Score, found: Difference, name: Named, *, first: bool) -> str:
-    headline = metric(score.headline or "")
-    side = f"{_side(found.mean)} full fine-tuning" if first else _side(found.mean)
-    amount = _amount(headline, found, unit=first)
-    notes = [_spread(headline, found)]
-    if headline.higher_is_better is False:
+    side = "below" if found.mean < 0 else "above"
+    notes = [_spread(headline, found)] if found.interval is not None else []
+    if headline.higher_is_better is False and found.decided:
         notes.insert(0, "worse" if found.mean > 0 else "better")
-    return f"{amount} {side} on {name.spelled(*notes)}"
-
-
-def _undecided(score: Score, found: Difference, name: Named) -> str:
-    headline = metric(score.headline or "")
-    amount = f"{_amount(headline, found)} {_side(found.mean)} full fine-tuning" if found.mean else "equal"
-    if found.interval is None:
-        return f"Undecided on {name}: {amount}, but one shared seed gives no interval"
-    decimals = formats.difference_digits(headline, found)
-    interval = formats.interval(found.interval, decimals, formats.scale(headline))
-    return f"Undecided on {name}: {amount}, but the interval over {found.n} seeds, {interval}, includes 0"
+    against = " full fine-tuning" if first else ""
+    return f"{_amount(headline, found, unit=first)} {side}{against} on {name.spelled(*notes)}"
 
 
 def _spread(headline: Metric, found: Difference) -> str:
-    """The interval in the direction of the sentence, so that 'below' is followed by positive numbers."""
+    """The interval; that of a decided difference in the direction of the sentence: 'below' goes with plain numbers."""
     if found.interval is None:
-        return "no interval"
+        return ""
     factor, decimals = formats.scale(headline), formats.difference_digits(headline, found)
-    ends = sorted(abs(end) * factor for end in (found.interval.low, found.interval.high))
-    if ends[1] - ends[0] < 1e-9:
+    if not found.decided:
+        return f"interval {formats.interval(found.interval, decimals, factor)}"
+    ends = sorted(abs(end) for end in (found.interval.low, found.interval.high))
+    if (ends[1] - ends[0]) * factor < 1e-9:
         return f"the same in all {found.n} seeds"
-    return f"interval {formats.number(ends[0], decimals)}{formats.TO}{formats.number(ends[1], decimals)}"
+    return f"interval {formats.interval(Interval(*ends), decimals, factor)}"
 
 
 def _amount(headline: Metric, found: Difference, *, unit: bool = True) -> str:
     decimals = formats.difference_digits(headline, found)
     text = formats.number(abs(found.mean) * formats.scale(headline), decimals)
     return text + formats.unit(headline) if unit else text
-
-
-def _side(difference: float) -> str:
-    return "below" if difference < 0 else "above"
 
 
 def _costs(row: Row, named: bool) -> list[str]:
@@ -170,15 +163,20 @@ def _step(cost: Cost, of_whom: str) -> list[str]:
     return [f"{value} of {of_whom} step time" if cost.ratio.value < 1 else f"{value} times {of_whom} step time"]
 
 
-def _gaps_in_data(row: Row, names: Mapping[str, Named]) -> list[str]:
-    """What is missing: failed and outstanding cells, task by task, and a failed cost cell."""
-    texts = []
-    for task, score in row.scores.items():
-        if score.failed:
-            reasons = ", ".join(formats.status(status) for status in score.failed)
-            texts.append(f"{formats.count(sum(score.failed.values()), 'cell')} failed on {names[task]} ({reasons})")
-        if score.outstanding:
-            texts.append(f"{formats.count(score.outstanding, 'cell')} outstanding on {names[task]}")
+def _lacking(row: Row, names: Mapping[str, Named]) -> list[str]:
+    """What there is no result of: failed and outstanding cells with their tasks, and a failed cost cell."""
+    failed = [
+        f"{sum(score.failed.values())} on {names[task].spelled(*map(formats.status, score.failed))}"
+        for task, score in row.scores.items()
+        if score.failed
+    ]
+    waiting = [f"{s.outstanding} on {names[task]}" for task, s in row.scores.items() if s.outstanding]
+    void = [f"{names[task]}" for task, s in row.scores.items() if s.seeds and s.summary is None]
+    texts = (
+        [f"The score does not exist on {_join(void)}: the metric is undefined for what it predicts"] if void else []
+    )
+    texts += [f"Cells that failed: {_join(failed)}"] if failed else []
+    texts += [f"Cells still to run: {_join(waiting)}"] if waiting else []
     record = None if row.cost is None else row.cost.timed.record
     if record is not None and record.status != "ok":
         texts.append(f"The cost cell failed ({formats.status(record.status)})")

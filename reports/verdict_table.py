@@ -73,7 +73,8 @@ def _caption(verdict: Verdict) -> str:
         parts.append(f"noise floor of step times {formats.floor(verdict.floor)}, from full fine-tuning timed twice")
     elif verdict.shape is not None:
         parts.append("noise floor of step times unknown: full fine-tuning has not been timed twice")
-    return "; ".join(parts) + "." if parts else "Nothing measured yet."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if parts else "Nothing measured yet."
 
 
 def _task_columns(task: Task, marks: Marks) -> list[Column]:
@@ -110,8 +111,9 @@ def missing(score: Score | None) -> str:
     """Failed and outstanding cells in a few words."""
     if score is None:
         return ""
-    parts = [f"{number} {formats.status(status)}" for status, number in score.failed.items()]
-    return ", ".join([*parts, f"{score.outstanding} outstanding"] if score.outstanding else parts)
+    counts = {formats.status(status): number for status, number in score.failed.items()}
+    counts |= {"outstanding": score.outstanding} if score.outstanding else {}
+    return ", ".join(f"{number} {word}".replace(" ", "\N{NO-BREAK SPACE}") for word, number in counts.items())
 
 
 def _against_cell(headline: Metric | None, score: Score | None) -> Cell:

@@ -8,7 +8,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
-from bench.errors import InputError
+from bench.errors import DataError, InputError
 from bench.tasks.base import Source, TaskData
 
 __all__ = ["TABLE", "Entry", "Source", "TaskData", "check", "load"]
@@ -75,4 +75,12 @@ def load(name: str, source: Source) -> TaskData:
     """Load a task. Raises InputError for an unknown name, DataError where its data is missing or malformed."""
     entry = check(name)
     loader = cast(Load, importlib.import_module(entry.module).load)
-    return loader(name, entry, source)
+    data = loader(name, entry, source)
+    if not (data.train and data.selection and data.evaluation):
+        sizes = (
+            f"{len(data.train)} training, {len(data.selection)} selection, {len(data.evaluation)} evaluation examples"
+        )
+        raise DataError(
+            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples"
+        )
+    return data

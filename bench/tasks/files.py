@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import DataError
+from bench.errors import DataError, InputError
 
 __all__ = ["data_folder", "read_conllu", "read_tsv", "text_lines"]
 
@@ -56,6 +56,8 @@ def read_tsv(
     for name in columns:
         if name not in names:
             raise DataError(f"{path}, row 1: the header has no column {name!r}; it has {', '.join(names)}")
+    if len(lines) == header:
+        raise DataError(f"{path} has a header and no rows")
     for number, line in enumerate(lines, start=1):
         _check_width(path, number, line, len(names))
     rows = _read("csv", path, cache_dir, names, sep="\t", quoting=3, keep_default_na=False, skiprows=int(header))
@@ -76,6 +78,8 @@ def read_conllu(path: Path, tags: Sequence[str], cache_dir: Path) -> list[tuple[
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith("#"):
             words += _check_token(path, number, line, tags)
+    if not words:
+        raise DataError(f"{path} holds no sentences")
     rows = _read("conll", path, cache_dir, CONLLU, delimiter="\t", comment_prefix="#")
     found = []
     for numbers, forms, upos in zip(rows["id"], rows["form"], rows["upos"], strict=True):
@@ -132,6 +136,10 @@ def _read(builder: str, path: Path, cache_dir: Path, columns: Sequence[str], **o
     datasets.disable_progress_bars()
     kind = Conll if builder == "conll" else Csv
     value = datasets.Value("string")
+    try:
+        (cache_dir / "datasets").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to the cache {cache_dir}: {error.strerror}; see --cache-dir") from None
     reader = kind(
         cache_dir=str(cache_dir / "datasets"),
         hash=hashlib.sha256(path.read_bytes()).hexdigest()[:16],

@@ -105,8 +105,6 @@ def _examples(path: Path, layout: Layout, source: Source) -> list[Example]:
         if not all(text):
             raise DataError(f"{path}, row {number}: a sentence is empty")
         found.append(Example(text, parse(path, number, row[layout.label])))
-    if not found:
-        raise DataError(f"{path} has a header and no rows")
     return found
 
 

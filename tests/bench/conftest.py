@@ -4,9 +4,6 @@ import string
 from pathlib import Path
 
 import pytest
-from transformers import BertTokenizer
-
-from bench.models import config_encoder, configure
 
 COLA = [
     ("1", "the cat sat on the mat"),
@@ -19,6 +16,11 @@ COLA = [
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers, 16 wide, with a tokenizer that spells words letter by letter."""
+    # Imported here, so that tests of this folder which need no torch run where there is none.
+    from transformers import BertTokenizer
+
+    from bench.models import config_encoder, configure
+
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     folder.mkdir()
     letters = [*string.ascii_lowercase, *string.digits, *".,?!'-"]

@@ -109,6 +109,7 @@ def test_help_and_version_need_no_torch() -> None:
         assert said in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_path: Path) -> None:
     ended = program(*command, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
@@ -129,6 +130,7 @@ def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_pat
     assert len(list((tmp_path / "runs").iterdir())) == 2, "a finished run is not touched: a new one begins"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed_and_loses_nothing(command: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", *command],
@@ -163,6 +165,7 @@ def test_an_interrupted_run_is_resumed_and_loses_nothing(command: list[str], tmp
     assert len(keys) == len(set(keys)) == 7
 
 
+@pytest.mark.slow
 def test_a_run_under_other_conditions_is_not_resumed_unknowingly(
     command: list[str], tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -186,6 +189,7 @@ def test_a_run_under_other_conditions_is_not_resumed_unknowingly(
     assert "other cells" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_a_result_and_can_be_tried_again(command: list[str], tmp_path: Path) -> None:
     options = [*command, "--skip", "cost", "--seeds", "0", "--learning-rate", "full=1e30"]
     ended = program(*options, folder=tmp_path)
@@ -207,6 +211,7 @@ def test_a_folder_that_cannot_be_written_is_said(command: list[str], tmp_path: P
     assert "cannot write to the run folder" in ended.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_run_folder(command: list[str], tmp_path: Path) -> None:
     from filelock import FileLock
 

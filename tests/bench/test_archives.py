@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import zipfile
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
     """A wheel that pip can find, and the description that fits it."""
     wheel = zipped(tmp_path / "wheels" / "madeup-1.0-py3-none-any.whl", MEMBERS)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     content = wheel.read_bytes()

@@ -106,6 +106,7 @@ def test_undetermined_readings_are_rare_but_there(data: TaskData) -> None:
     words = 0
     for example in data.evaluation:
         words += len(example.text)
+        assert isinstance(example.label, tuple)
         rows = list(zip(example.text, example.label, strict=True))
         for (before, _), (word, label), (after, _) in zip(rows, rows[1:], rows[2:], strict=False):
             if before in BE and word in PARTICIPLES and after != "by":

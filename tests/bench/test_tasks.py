@@ -1,0 +1,359 @@
+"""One contract over every task, and what the folder tasks make of good and bad files."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import archives, tasks
+from bench.errors import DataError, InputError
+from bench.metrics import METRICS
+from bench.tasks.base import Example, Source, TaskData
+from bench.tasks.splits import text_key
+
+SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SPLITS = ("train", "selection", "evaluation")
+FOLDER_TASKS = [name for name, entry in tasks.TABLE.items() if entry.needs == "folder"]
+
+# Header, and a row made from a number, a sentence, another sentence and a label of 0 or 1.
+Row = Callable[[int, str, str, int], str]
+GLUE: dict[str, tuple[str, str, Row]] = {
+    "cola": ("CoLA", "", lambda _, a, __, y: f"gj04\t{y}\t{'*' if y == 0 else ''}\t{a}"),
+    "sst2": ("SST-2", "sentence\tlabel\n", lambda _, a, __, y: f"{a} \t{y}"),
+    "mrpc": (
+        "MRPC",
+        "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n",
+        lambda n, a, b, y: f"{y}\t{n}\t{n + 1}\t{a}\t{b}",
+    ),
+    "rte": (
+        "RTE",
+        "index\tsentence1\tsentence2\tlabel\n",
+        lambda n, a, b, y: f"{n}\t{a}\t{b}\t{'not_entailment' if y else 'entailment'}",
+    ),
+    "stsb": (
+        "STS-B",
+        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n",
+        lambda n, a, b, y: f"{n}\tmain\tx\t2012\t1\tnone\tnone\t{a}\t{b}\t{4.2 if y else 0.4}",
+    ),
+    "wnli": ("WNLI", "index\tsentence1\tsentence2\tlabel\n", lambda n, a, b, y: f"{n}\t{a}\t{b}\t{y}"),
+}
+TREEBANK = "UD_English-Made"
+
+
+def sentence(name: str, part: str, number: int) -> str:
+    """Texts that readers like to get wrong: words for missing values, unpaired quotes, other alphabets."""
+    special = {0: "NA", 1: "null", 2: f'He said "{part}, no', 3: f"naïve {part} café № 3", 4: f"'{part}' , 1,5"}
+    text = special.get(number, f"the {name} sentence number {number} of {part}")
+    return text if part == "train" else f"{text} ({part})"
+
+
+def write_conllu(path: Path, part: str, count: int) -> None:
+    rows = []
+    for number in range(count):
+        rows += [
+            f"# sent_id = {part}-{number}",
+            "1-2\tcan't\t_\t_\t_\t_\t_\t_\t_\t_",
+            "1\tca\tcan\tAUX\tMD\t_\t3\taux\t_\t_",
+            "2\tn't\tnot\tPART\tRB\t_\t3\tadvmod\t_\t_",
+            f"3\t{part} {number}\trun\tVERB\tVB\t_\t0\troot\t_\t_",
+            "3.1\trun\trun\tVERB\tVB\t_\t_\t_\t_\t_",
+            '4\t"\t"\tPUNCT\t.\t_\t3\tpunct\t_\t_',
+            "",
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small data folder in the original layouts: 40 training and 10 evaluation rows a task."""
+    for name, (task, header, row) in GLUE.items():
+        for part, count in (("train", 40), ("dev", 10)):
+            rows = [row(n, sentence(name, part, n), f"it follows {n}", n % 2) for n in range(count)]
+            path = tmp_path / "data" / "glue" / task / f"{part}.tsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8", newline="")
+    for part, count in (("train", 40), ("dev", 10)):
+        write_conllu(tmp_path / "data" / "ud" / TREEBANK / f"en_made-ud-{part}.conllu", part, count)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def source(folder: Path, tmp_path: Path) -> Source:
+    return Source(tmp_path / "cache", folder, offline=True)
+
+
+def assert_contract(data: TaskData) -> None:
+    """What every task promises, whatever its data."""
+    examples = [example for name in SPLITS for example in getattr(data, name)]
+    assert all(getattr(data, name) for name in SPLITS)
+    assert data.metrics
+    assert set(data.metrics) <= set(METRICS)
+    assert data.kind != "regression" or not data.labels
+    assert data.kind == "regression" or data.outputs == len(set(data.labels)) > 1
+    for example in examples:
+        assert_example(data, example)
+    if data.kind == "classification":
+        assert {example.label for example in data.evaluation} == set(range(data.outputs))
+    if data.kind == "tagging":
+        assert any(len(set(tags)) > 1 for tags in (example.label for example in examples) if isinstance(tags, tuple))
+    texts = {name: {text_key(example) for example in getattr(data, name)} for name in SPLITS}
+    assert not texts["evaluation"] & (texts["train"] | texts["selection"])
+    assert not texts["selection"] & texts["train"]
+    groups = {name: {example.group for example in getattr(data, name)} - {""} for name in SPLITS}
+    assert not groups["evaluation"] & (groups["train"] | groups["selection"])
+    assert not groups["selection"] & groups["train"]
+
+
+def assert_example(data: TaskData, example: Example) -> None:
+    assert all(isinstance(part, str) and part.strip() for part in example.text)
+    if data.kind == "tagging":
+        assert isinstance(example.label, tuple)
+        assert len(example.label) == len(example.text)
+        assert all(0 <= tag < data.outputs for tag in example.label)
+    else:
+        assert len(example.text) in (1, 2)
+        kind = float if data.kind == "regression" else int
+        assert type(example.label) is kind
+        assert data.kind == "regression" or 0 <= example.label < data.outputs
+
+
+def relabelled(data: TaskData, name: str) -> TaskData:
+    """The task with the label of the last example of one split changed."""
+    splits = {split: list(getattr(data, split)) for split in SPLITS}
+    last = splits[name].pop()
+    other = (*last.label[:-1], (last.label[-1] + 1) % 2) if isinstance(last.label, tuple) else last.label + 1
+    splits[name].append(dataclasses.replace(last, label=other))
+    return dataclasses.replace(
+        data, train=splits["train"], selection=splits["selection"], evaluation=splits["evaluation"]
+    )
+
+
+EMBEDDED = Source(archives.default_cache_dir())
+
+
+@functools.cache
+def embedded(name: str) -> TaskData:
+    """A task of a pinned archive; the test is skipped where it cannot be fetched."""
+    try:
+        return tasks.load(name, EMBEDDED)
+    except InputError as error:
+        if not str(error).startswith("cannot fetch"):
+            raise
+        pytest.skip(f"the pinned archive cannot be had: {error}")
+
+
+def contract(name: str, source: Source) -> None:
+    data = tasks.load(name, source)
+    assert_contract(data)
+    assert data.name == name
+    assert data.sentence.startswith(tasks.check(name).sentence.rstrip("."))
+    again = tasks.load(name, source)
+    assert again == data
+    assert again.fingerprint == data.fingerprint
+    assert len({data.fingerprint, *(relabelled(data, split).fingerprint for split in SPLITS)}) == 4
+
+
+@pytest.mark.parametrize("name", tasks.TABLE)
+def test_contract(name: str, source: Source) -> None:
+    if tasks.TABLE[name].needs == "archive":
+        embedded(name)
+        source = EMBEDDED
+    contract(name, source)
+
+
+@pytest.mark.parametrize("name", FOLDER_TASKS)
+def test_contract_on_real_files(name: str, tmp_path: Path) -> None:
+    if not (SHARED / "glue").is_dir():
+        pytest.skip(f"no real data at {SHARED}; set BITFIT_BENCH_TEST_DATA to a folder with glue/ and ud/")
+    assert_contract(tasks.load(name, Source(tmp_path, SHARED)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("questions", 5381), ("reviews", 10070), ("ratings", 10603), ("relevance", 10923)],
+)
+def test_the_embedded_data_is_used_whole(name: str, sizes: int) -> None:
+    data = embedded(name)
+    assert sum(len(getattr(data, split)) for split in SPLITS) == sizes
+    assert len(data.evaluation) in (1076, 2000)
+
+
+def test_relevance_keeps_every_clause_in_one_split() -> None:
+    data = embedded("relevance")
+    clauses = [{example.text[1] for example in getattr(data, split)} for split in SPLITS]
+    assert len(set.union(*clauses)) == sum(map(len, clauses)) > 1000
+
+
+def test_the_table_is_imported_without_torch_and_datasets() -> None:
+    code = "import sys, bench.tasks, bench.archives; print(sorted({'torch', 'datasets'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("question", "'questions'"), ("cola:x", "'cola'"), ("pos:", "'pos:<treebank>'"), ("zzz", "known are questions")],
+)
+def test_unknown_names_get_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(InputError) as error:
+        tasks.check(name)
+    assert name in str(error.value)
+    assert hint in str(error.value)
+
+
+def test_texts_come_through_unchanged(source: Source) -> None:
+    for name in GLUE:
+        data = tasks.load(name, source)
+        found = {example.text[0] for split in ("train", "selection") for example in getattr(data, split)}
+        assert found == {sentence(name, "train", number) for number in range(40)}
+
+
+def test_labels_are_read_from_their_column(source: Source) -> None:
+    for name in GLUE:
+        data = tasks.load(name, source)
+        number = {sentence(name, "dev", n): n for n in range(10)}
+        for example in data.evaluation:
+            expected = number[example.text[0]] % 2
+            assert example.label == ((0.4, 4.2)[expected] if name == "stsb" else expected)
+    assert tasks.load("rte", source).labels == ("entailment", "not_entailment")
+    assert tasks.load("rte", source).overlaps == ("NLI",)
+
+
+def test_words_of_a_treebank_leave_out_ranges_and_empty_nodes(source: Source) -> None:
+    data = tasks.load(f"pos:{TREEBANK}", source)
+    assert data.evaluation[0].text[:2] == ("ca", "n't")
+    assert data.evaluation[0].text[2].startswith("dev ")
+    assert isinstance(data.evaluation[0].label, tuple)
+    assert [data.labels[tag] for tag in data.evaluation[0].label] == ["AUX", "PART", "VERB", "PUNCT"]
+    assert tasks.load("pos", source).fingerprint == data.fingerprint
+
+
+def test_a_changed_file_is_read_anew_even_at_the_same_time_and_size(source: Source, folder: Path) -> None:
+    path = folder / "glue" / "SST-2" / "dev.tsv"
+    before, status = tasks.load("sst2", source), path.stat()
+    path.write_bytes(path.read_bytes().replace(b"number 7", b"number 5"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert tasks.load("sst2", source).fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize("name", FOLDER_TASKS)
+def test_line_ends_and_byte_order_marks_change_nothing(name: str, source: Source, folder: Path) -> None:
+    before = tasks.load(name, source)
+    for path in (*folder.rglob("*.tsv"), *folder.rglob("*.conllu")):
+        text = path.read_text(encoding="utf-8-sig").rstrip("\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert tasks.load(name, source).fingerprint == before.fingerprint
+
+
+BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
+    "wrong class": ("cola", "gj04\t2\t\tA sentence.", "row 6", "label '2' is none of 0, 1"),
+    "class of another task": ("rte", "4\ta\tb\t1", "row 6", "label '1' is none of entailment, not_entailment"),
+    "empty class": ("sst2", "a sentence\t", "row 6", "label '' is none of"),
+    "no number": ("stsb", "\t".join([*"123456789", "high"]), "row 6", "score 'high' is no number"),
+    "not finite": ("stsb", "\t".join([*"123456789", "nan"]), "row 6", "score 'nan' is no number"),
+    "out of range": ("stsb", "\t".join([*"123456789", "5.5"]), "row 6", "score '5.5' is no number from 0 to 5"),
+    "short row": ("mrpc", "1\t2\t3\tonly one", "row 6", "4 columns, expected 5"),
+    "long row": ("wnli", "1\ta\tb\t0\tmore", "row 6", "5 columns, expected 4"),
+    "blank line": ("sst2", "", "row 6", "1 columns, expected 2"),
+    "empty sentence": ("sst2", " \t1", "row 6", "a sentence is empty"),
+    "carriage return": ("cola", "gj04\t1\t\tone\rtwo", "row 6", "carriage return"),
+    "not UTF-8": ("cola", "gj04\t1\t\tcaf\udce9", "row 6", "not UTF-8"),
+    "short token": ("pos", "1\tword\tword\tNOUN", "row 6", "4 columns, expected 10"),
+    "wrong tag": ("pos", "1\tword\tword\tNN\tNN\t_\t0\troot\t_\t_", "row 6", "tag 'NN' is none of ADJ"),
+    "no token number": ("pos", "x\tword\tword\tNOUN\tNN\t_\t0\troot\t_\t_", "row 6", "'x' is no token number"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_a_bad_row_is_named(case: str, part: str, source: Source, folder: Path) -> None:
+    name, row, where, what = BAD_ROWS[case]
+    place = f"glue/{GLUE[name][0]}/{part}.tsv" if name in GLUE else f"ud/{TREEBANK}/en_made-ud-{part}.conllu"
+    path = folder / place
+    lines = path.read_bytes().split(b"\n")
+    lines[5] = row.encode("utf-8", "surrogateescape")
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(DataError) as error:
+        tasks.load(name, source)
+    assert f"{path}, {where}: " in str(error.value)
+    assert what in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "\r" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", FOLDER_TASKS)
+@pytest.mark.parametrize("content", [None, b"", b"\n\n"])
+def test_missing_and_empty_files_are_named(name: str, content: bytes | None, source: Source, folder: Path) -> None:
+    place = f"glue/{GLUE[name][0]}/dev.tsv" if name in GLUE else f"ud/{TREEBANK}/en_made-ud-dev.conllu"
+    path = folder / place
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        tasks.load(name, source)
+    assert str(path if content is not None or name in GLUE else path.parent) in str(error.value)
+    assert ("is empty" in str(error.value)) == (content is not None)
+    assert ("original GLUE layout" in str(error.value)) == (content is None and name in GLUE)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, header, _) in GLUE.items() if header])
+def test_a_header_without_rows_and_a_header_without_its_column_are_named(
+    name: str, source: Source, folder: Path
+) -> None:
+    task, header, _ = GLUE[name]
+    path = folder / "glue" / task / "dev.tsv"
+    path.write_text(header, encoding="utf-8")
+    with pytest.raises(DataError, match="has a header and no rows"):
+        tasks.load(name, source)
+    path.write_text("a\tb\n1\t2\n", encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        tasks.load(name, source)
+    assert f"{path}, row 1: the header has no column" in str(error.value)
+
+
+@pytest.mark.parametrize("name", FOLDER_TASKS)
+def test_without_a_data_folder_the_layout_is_told(name: str, tmp_path: Path) -> None:
+    layout = "D/ud/<Treebank>/" if name == "pos" else "D/glue/"
+    for data_dir in (None, tmp_path / "absent"):
+        with pytest.raises(DataError) as error:
+            tasks.load(name, Source(tmp_path, data_dir))
+        assert layout in str(error.value)
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError) as error:
+        tasks.load("sst2", Source(tmp_path / "file", folder))
+    assert f"cannot write to the cache {tmp_path / 'file'}" in str(error.value)
+
+
+def test_a_training_file_too_small_to_split_is_refused(source: Source, folder: Path) -> None:
+    path = folder / "glue" / "SST-2" / "train.tsv"
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:6]), encoding="utf-8")
+    with pytest.raises(DataError, match="'sst2' is too small to split: 5 training, 0 selection, 10 evaluation"):
+        tasks.load("sst2", source)
+
+
+def test_comments_alone_are_no_treebank(source: Source, folder: Path) -> None:
+    path = folder / "ud" / TREEBANK / "en_made-ud-dev.conllu"
+    path.write_text("# only a comment\n", encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        tasks.load("pos", source)
+    assert f"{path} holds no sentences" in str(error.value)
+
+
+def test_one_of_several_treebanks_has_to_be_named(source: Source, folder: Path) -> None:
+    (folder / "ud" / "UD_French-Made").mkdir()
+    with pytest.raises(DataError, match="name one, as in 'pos:UD_English-Made'"):
+        tasks.load("pos", source)
+    assert tasks.load(f"pos:{TREEBANK}", source).evaluation
+    with pytest.raises(DataError, match="did you mean 'pos:UD_English-Made'"):
+        tasks.load("pos:UD_English-Mad", source)
+    with pytest.raises(DataError, match="UD_French-Made holds 0 files"):
+        tasks.load("pos:UD_French-Made", source)
