@@ -66,7 +66,7 @@ TABLE: dict[str, Encoder] = {
     for encoder in (
         Encoder(
             "minilm",
-            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, a sentence encoder, tuned on NLI, QQP, captions too.",
+            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, tuned on sentence pairs (NLI, QQP, captions).",
             _MINILM,
             embedded=True,
             pooling="mean",
