@@ -23,7 +23,7 @@ from reports.score_changes import score_changes
 from reports.table import Table, plain
 from reports.tables import describe as describe_cell
 
-__all__ = ["Comparison", "Limit", "Side", "as_markdown", "compare", "parse_limit", "render"]
+__all__ = ["Comparison", "Limit", "Side", "compare", "parse_limit"]
 
 OK, REGRESSION, CANNOT_JUDGE = 0, 1, 3
 
@@ -71,6 +71,25 @@ class Comparison:
         codes = {side.exit_code for side in self.sides}
         return REGRESSION if REGRESSION in codes else max(codes)
 
+    def markdown(self) -> str:
+        """The comparison as Markdown."""
+        parts = [f"# {markdown.escape(_title(self.before))}, compared"]
+        for side in self.sides:
+            parts.append(f"## {markdown.escape(_title(side.run))}")
+            parts += [markdown.escape(line) for line in _lines(side)]
+            parts += [part for title, table in _tables(side) for part in (f"### {title}", markdown.table(table))]
+        return "\n\n".join(parts) + "\n"
+
+    def __rich__(self) -> RenderableType:
+        """The comparison for a terminal."""
+        parts: list[RenderableType] = []
+        for side in self.sides:
+            parts.append(Text(f"{_title(self.before)}  compared with  {_title(side.run)}", style="bold"))
+            for title, table in _tables(side):
+                parts += [Text(), Text(title, style="bold"), terminal.table(table)]
+            parts += [Text(), *(Text(line) for line in _lines(side)), Text()]
+        return Group(*parts)
+
 
 def compare(folders: Sequence[Path], limits: Sequence[Limit] = ()) -> Comparison:
     """Compare the first run folder with each of the others.
@@ -86,27 +105,6 @@ def compare(folders: Sequence[Path], limits: Sequence[Limit] = ()) -> Comparison
             raise InputError(f"{name} has more than one limit; give one")
     before, *others = (run.load(folder) for folder in folders)
     return Comparison(before, tuple(_side(before, after, limits) for after in others))
-
-
-def render(comparison: Comparison) -> RenderableType:
-    """A comparison for a terminal, the outcome last."""
-    parts: list[RenderableType] = []
-    for side in comparison.sides:
-        parts.append(Text(f"{_title(comparison.before)}  compared with  {_title(side.run)}", style="bold"))
-        for title, table in _tables(side):
-            parts += [Text(), Text(title, style="bold"), terminal.table(table)]
-        parts += [Text(), *(Text(line) for line in _lines(side)), Text()]
-    return Group(*parts)
-
-
-def as_markdown(comparison: Comparison) -> str:
-    """A comparison as Markdown, the outcome first."""
-    parts = [f"# {markdown.escape(_title(comparison.before))}, compared"]
-    for side in comparison.sides:
-        parts.append(f"## {markdown.escape(_title(side.run))}")
-        parts += [markdown.escape(line) for line in _lines(side)]
-        parts += [part for title, table in _tables(side) for part in (f"### {title}", markdown.table(table))]
-    return "\n\n".join(parts) + "\n"
 
 
 def _side(before: Run, after: Run, limits: Sequence[Limit]) -> Side:
