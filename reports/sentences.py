@@ -172,9 +172,7 @@ def _lacking(row: Row, names: Mapping[str, Named]) -> list[str]:
     ]
     waiting = [f"{s.outstanding} on {names[task]}" for task, s in row.scores.items() if s.outstanding]
     void = [f"{names[task]}" for task, s in row.scores.items() if s.seeds and s.summary is None]
-    texts = (
-        [f"The score does not exist on {_join(void)}: the metric is undefined for what it predicts"] if void else []
-    )
+    texts = [f"The metric is undefined for what it predicts on {_join(void)}"] if void else []
     texts += [f"Cells that failed: {_join(failed)}"] if failed else []
     texts += [f"Cells still to run: {_join(waiting)}"] if waiting else []
     record = None if row.cost is None else row.cost.timed.record
