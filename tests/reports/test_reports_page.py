@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.record import InputError, Record
 from reports import page, terminal
-from tests.reports.synthetic_run import SYNTHETIC, Plan, failed, make_run, only
+from synthetic_run import SYNTHETIC, Plan, failed, make_run, only
 
 HOSTILE = '<script>alert("x")</script> | $\\frac{ `*_[x](javascript:1)'
 

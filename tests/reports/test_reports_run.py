@@ -10,7 +10,7 @@ from reports import run
 from reports.run import Model
 from reports.sentences import Marks, sentences
 from reports.verdict import Row, Verdict, judge
-from tests.reports.synthetic_run import Plan, cost_cell, failed, make_run, only, quality_cell
+from synthetic_run import Plan, cost_cell, failed, make_run, only, quality_cell
 
 
 def verdict(folder: Path) -> Verdict:
