@@ -51,7 +51,7 @@ def main(
 
 def probe(cell: QualityCell, session: Session) -> tuple[float, float]:
     """Evaluation accuracy of the logistic regression, and the penalty chosen on the selection split."""
-    encoder = session.pristine(cell).encoder.eval()
+    encoder = session.pristine(cell).encoder.eval()  # type: ignore[no-untyped-call]
     splits = session.splits(cell)
     train, selection, evaluation = (
         features(encoder, split) for split in (splits.train, splits.selection, splits.evaluation)

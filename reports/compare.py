@@ -86,7 +86,7 @@ class Comparison:
         for side in self.sides:
             parts.append(Text(f"{_title(self.before)}  compared with  {_title(side.run)}", style="bold"))
             for title, table in _tables(side):
-                parts += [Text(), Text(title, style="bold"), terminal.table(table)]
+                parts += [Text(), Text(title, style="bold"), terminal.Stacked(table)]
             parts += [Text(), *(Text(line) for line in _lines(side)), Text()]
         return Group(*parts)
 

@@ -1,10 +1,11 @@
-"""The verdict table for a terminal: within 100 columns, and as clear without colour."""
+"""The verdict table for a terminal: as wide as it is, and as clear without colour."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -14,8 +15,6 @@ from reports.sentences import Marks
 from reports.table import Cell, Column, Table, group_spans
 from reports.verdict import judge
 from reports.verdict_table import verdict_table
-
-WIDTH = 100
 
 
 def verdict(folder: Path) -> RenderableType:
@@ -28,7 +27,7 @@ def verdict(folder: Path) -> RenderableType:
     parts: list[RenderableType] = []
     for model in found.models:
         parts.append(Text(f"{found.manifest.suite}: {model.name}, {model.precision}", style="bold"))
-        parts.append(table(verdict_table(judge(model), marks)))
+        parts.append(Stacked(verdict_table(judge(model), marks)))
     parts += [Text(f"{symbol} {mark}") for mark, symbol in marks.symbols.items()]
     for record in found.failed:
         name = label(record.cell.strategy, record.cell.strategy)
@@ -38,13 +37,21 @@ def verdict(folder: Path) -> RenderableType:
     return Group(*parts)
 
 
-def table(source: Table, width: int = WIDTH) -> RenderableType:
-    """A table cut into as many stacked parts as `width` needs, each beginning with the column that names the rows."""
-    if not source.columns:
-        return Text(source.caption)
-    parts = [_grid(source, [0, *chosen]) for chosen in _parts(source, width)]
-    spaced = [item for part in parts for item in (part, Text())]
-    return Group(*spaced, Text(source.caption, style="dim"))
+@dataclass(frozen=True)
+class Stacked:
+    """A table cut into as many stacked parts as the console's width needs, each with the column that names the rows."""
+
+    source: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The parts, an empty line after each, and the caption."""
+        if not self.source.columns:
+            yield Text(self.source.caption)
+            return
+        for chosen in _parts(self.source, options.max_width):
+            yield _grid(self.source, [0, *chosen])
+            yield Text()
+        yield Text(self.source.caption, style="dim")
 
 
 def _parts(source: Table, width: int) -> list[list[int]]:

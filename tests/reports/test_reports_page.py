@@ -87,10 +87,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def printed(folder: Path, *, colour: bool = False) -> str:
-    """What the terminal shows in 100 columns."""
+def printed(folder: Path, *, colour: bool = False, width: int = 100) -> str:
+    """What a terminal of that width shows."""
     out = StringIO()
-    Console(file=out, width=100, force_terminal=colour, color_system="truecolor" if colour else None).print(
+    Console(file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None).print(
         terminal.verdict(folder)
     )
     return out.getvalue()
@@ -308,6 +308,14 @@ def test_the_terminal_needs_no_colour(whole: Path) -> None:
     for word in ("BitFit", "full fine-tuning", "reference", "undecided", "questions", "step time", "352 MiB"):
         assert word in plain
     assert not re.search(r"\x1b\[[0-9;]*3[12]m", coloured), "nothing is told in red or green"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_terminal_table_is_cut_to_fit_and_no_value_is(whole: Path, width: int) -> None:
+    text = printed(whole, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert re.findall(r"\d+ MiB", text) == re.findall(r"\d+ MiB", printed(whole, width=400))
 
 
 @pytest.mark.parametrize("module", ["reports.page", "reports.terminal", "reports.compare"])
