@@ -39,7 +39,7 @@ def verdict(folder: Path) -> RenderableType:
 
 @dataclass(frozen=True)
 class Stacked:
-    """A table cut into as many stacked parts as the console's width needs, each with the column that names the rows."""
+    """A table in as many stacked parts as the console's width needs, each with the column that names the rows."""
 
     source: Table
 
@@ -55,16 +55,18 @@ class Stacked:
 
 
 def _parts(source: Table, width: int) -> list[list[int]]:
-    """Column numbers of each part; columns under one heading stay together."""
+    """Column numbers of each part; columns under one heading stay together where they fit."""
     widths = [_width(source, index) for index in range(len(source.columns))]
     parts: list[list[int]] = [[]]
     start = 1
     for _, span in group_spans(source.columns[1:]):
-        block = list(range(start, start + span))
+        together = list(range(start, start + span))
         start += span
-        if parts[-1] and sum(widths[index] for index in (0, *parts[-1], *block)) > width:
-            parts.append([])
-        parts[-1] += block
+        fits = widths[0] + sum(widths[index] for index in together) <= width
+        for block in [together] if fits else [[index] for index in together]:
+            if parts[-1] and sum(widths[index] for index in (0, *parts[-1], *block)) > width:
+                parts.append([])
+            parts[-1] += block
     return parts
 
 
