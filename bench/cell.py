@@ -6,14 +6,15 @@ published, is never changed: change the suite instead.
 """
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["fp32", "tf32", "bf16"]
 Pooling = Literal["cls", "mean"]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(gt=0.0)]
 
 
 class _Cell(BaseModel):
@@ -30,21 +31,35 @@ class _Cell(BaseModel):
         return " ".join([fields["kind"].default, *pairs])
 
 
-class QualityCell(_Cell):
-    """Train one model on one task with one strategy and one seed, and score it.
+class Search(BaseModel):
+    """A learning rate to be chosen among `rates` by the score on the selection split, each trained at every seed.
+
+    'grid' trains every rate in full. 'halving' trains all of them for a share of the epochs, the better half for
+    twice as many, and so on, until one is left; see `bench.search`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    method: Literal["grid", "halving"] = "grid"
+    rates: Annotated[tuple[Rate, ...], Field(min_length=2)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+
+
+class _TrainingCell(_Cell):
+    """What training one model on one task with one strategy and one seed takes.
 
     `train_examples` and its sisters bound a split to its first examples in the task's fixed shuffled
     order (None: all of it), so smaller training sets are nested in larger ones. `mask_seed` fixes the
     coordinates a random subset draws and stays 0 for strategies that draw none. Dropout fields of None
-    mean the model configuration's own value.
+    mean the model configuration's own value. `checkpoint` 'best' scores the selection split after each epoch
+    and ends with the weights that did best there; `patience` stops after so many epochs without a better one.
     """
 
-    kind: Literal["quality"] = "quality"
     model: str
     task: str
     strategy: str
     seed: int
-    learning_rate: Annotated[float, Field(gt=0.0)]
+    learning_rate: Rate | Search
     epochs: Annotated[float, Field(gt=0.0)]
     batch_size: Positive
     mask_seed: int = 0
@@ -59,8 +74,40 @@ class QualityCell(_Cell):
     hidden_dropout: Fraction | None = None
     attention_dropout: Fraction | None = None
     precision: Precision = "fp32"
+    checkpoint: Literal["last", "best"] = "last"
+    patience: Positive | None = None
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        if self.patience is not None and self.checkpoint == "last":
+            raise ValueError("patience needs checkpoint = 'best': it goes by the score on the selection split")
+        return self
+
+
+class TrialCell(_TrainingCell):
+    """One training of a search: scored on the selection split alone. `seed` is the search's own."""
+
+    kind: Literal["trial"] = "trial"
+    learning_rate: Rate
+
+
+class QualityCell(_TrainingCell):
+    """Train one model on one task with one strategy and one seed, and score it in full.
+
+    A `learning_rate` that is a search is chosen by its trials, before this cell runs.
+    """
+
+    kind: Literal["quality"] = "quality"
     curve_points: Annotated[int, Field(ge=1, le=10)] = 10
     curve_examples: Positive = 500
+
+    def trial(self, **changed: float) -> TrialCell:
+        """A training of this cell's search: the same settings but for those in `changed`."""
+        shared = {name: getattr(self, name) for name in TrialCell.model_fields if name != "kind"}
+        return TrialCell.model_validate(shared | changed)
+
+
+TrainingCell = QualityCell | TrialCell
 
 
 class CostCell(_Cell):
@@ -87,11 +134,15 @@ class CostCell(_Cell):
     warmup_steps: Positive = 2
 
 
-Cell = Annotated[QualityCell | CostCell, Field(discriminator="kind")]
+Planned = Annotated[QualityCell | CostCell, Field(discriminator="kind")]
+"""A cell of a suite. Trials are not planned: which of them are run depends on what others find."""
+
+Cell = Annotated[QualityCell | TrialCell | CostCell, Field(discriminator="kind")]
+"""Any cell that can have a record."""
 
 
 def _canonical(value: object) -> str:
     """A value as the key writes it: bare where that reads back unambiguously, JSON otherwise."""
     if isinstance(value, str) and value and not any(c.isspace() or c in '="' for c in value):
         return value
-    return json.dumps(value)
+    return json.dumps(value.model_dump() if isinstance(value, BaseModel) else value)

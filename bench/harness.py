@@ -3,7 +3,7 @@
 import itertools
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,13 +13,14 @@ import torch
 
 import strategies
 from bench import cost, quality
-from bench.cell import Cell, CostCell, QualityCell
+from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 from bench.measure.subject import cost_config
 from bench.models import build_model, config_encoder
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
 from bench.runs import changed, now_utc, to_do
+from bench.search import SearchFailedError, choose
 from bench.session import Session
 from bench.store import RunStore
 from strategies.interface import Context
@@ -48,7 +49,7 @@ class Summary:
     failed: int
 
 
-def preflight(cells: Sequence[Cell], session: Session) -> None:
+def preflight(cells: Sequence[Planned], session: Session) -> None:
     """Load every model and data set once, and try every strategy on every architecture, before any cell runs.
 
     Raises InputError or StrategyError for the first that cannot be had or applied.
@@ -63,7 +64,7 @@ def preflight(cells: Sequence[Cell], session: Session) -> None:
         _try_strategy(cell, session)
 
 
-def _try_strategy(cell: Cell, session: Session) -> None:
+def _try_strategy(cell: Planned, session: Session) -> None:
     """Apply a strategy to a model of the cell's architecture that holds no memory."""
     if isinstance(cell, QualityCell):
         config, kind, outputs = session.pristine(cell).encoder.config, session.task(cell.task).kind, 2
@@ -78,7 +79,7 @@ def check_unchanged(store: RunStore, session: Session) -> None:
     """Raises InputError that names what changed since the finished cells of this run were measured."""
     keys = {cell.key for cell in store.manifest.cells}
     for record in store.latest().values():
-        if record.status == "ok" and record.key in keys:
+        if record.status == "ok" and (record.key in keys or isinstance(record.cell, TrialCell)):
             differences = changed(record, session.conditions(record.cell))
             if differences:
                 raise InputError(
@@ -95,12 +96,12 @@ def run(store: RunStore, session: Session, listener: Listener, *, retry_failed: 
         _run_group(cells, store, session, listener)
     for cell in left:
         if isinstance(cell, QualityCell):
-            _run_quality(cell, store, session, listener)
+            _run_quality(cell, store, session, listener, retry_failed=retry_failed)
     latest = [record.status for key, record in store.latest().items() if key in {c.key for c in store.manifest.cells}]
     return Summary(ok=latest.count("ok"), failed=sum(status != "ok" for status in latest))
 
 
-def _groups(left: Sequence[CostCell], cells: Iterable[Cell]) -> list[list[CostCell]]:
+def _groups(left: Sequence[CostCell], cells: Iterable[Planned]) -> list[list[CostCell]]:
     """The whole group of each cost cell left to do: times mean something only beside their group's."""
     wanted = {cost.group_of(cell) for cell in left}
     groups: dict[str, list[CostCell]] = {}
@@ -129,15 +130,45 @@ def _run_group(cells: list[CostCell], store: RunStore, session: Session, listene
         _append(cell, outcomes[cell.key], store, session, listener, started, share)
 
 
-def _run_quality(cell: QualityCell, store: RunStore, session: Session, listener: Listener) -> None:
-    started, begin = now_utc(), time.monotonic()
+def _run_quality(
+    cell: QualityCell, store: RunStore, session: Session, listener: Listener, *, retry_failed: bool
+) -> None:
+    """Run a quality cell, and before it those trials of its search that have no record yet."""
+    try:
+        search = choose(cell, lambda trial: _trial(trial, store, session, listener, retry_failed=retry_failed))
+    except SearchFailedError as error:
+        failed = failure(error)
+        _record(cell, lambda: failed, store, session, listener)
+        return
     listener.begin(cell, "train")
+    on_step = _on_step(listener)
+    _record(cell, lambda: quality.run_quality(cell, session, store.folder, on_step, search), store, session, listener)
 
-    def on_step(step: int, total: int, loss: float | None) -> None:
-        listener.advance(step / total, loss)
 
-    outcome = attempt(lambda: quality.run_quality(cell, session, store.folder, on_step))
-    _append(cell, outcome, store, session, listener, started, time.monotonic() - begin)
+def _trial(cell: TrialCell, store: RunStore, session: Session, listener: Listener, *, retry_failed: bool) -> Record:
+    """The record of a trial, made now unless there is one. Seeds of one strategy share the trials of their search."""
+    known = store.latest().get(cell.key)
+    if known is not None and (known.status == "ok" or not retry_failed):
+        return known
+    listener.begin(cell, "try")
+    return _record(
+        cell,
+        lambda: quality.run_trial(cell, session, store.folder, _on_step(listener)),
+        store,
+        session,
+        listener,
+    )
+
+
+def _on_step(listener: Listener) -> quality.OnStep:
+    return lambda step, total, loss: listener.advance(step / total, loss)
+
+
+def _record(cell: Cell, run: Callable[[], Outcome], store: RunStore, session: Session, listener: Listener) -> Record:
+    """Run a cell and write its record, with the time it took."""
+    started, begin = now_utc(), time.monotonic()
+    outcome = attempt(run)
+    return _append(cell, outcome, store, session, listener, started, time.monotonic() - begin)
 
 
 def _append(
@@ -148,7 +179,7 @@ def _append(
     listener: Listener,
     started: str,
     wall_seconds: float,
-) -> None:
+) -> Record:
     """Write the record of a cell, and the traceback of one that failed beside it."""
     if outcome.error is not None:
         _log(store.folder / ERROR_LOG, cell, outcome.error)
@@ -164,10 +195,13 @@ def _append(
         warnings=list(outcome.warnings),
         descriptions=session.descriptions(cell),
         quality=outcome.quality,
+        trial=outcome.trial,
         cost=outcome.cost,
         audit=outcome.audit,
     )
-    listener.finish(store.append(record, dict(outcome.arrays)))
+    record = store.append(record, dict(outcome.arrays))
+    listener.finish(record)
+    return record
 
 
 def _log(path: Path, cell: Cell, error: BaseException) -> None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import DataError
-from bench.record import Audit, CostResult, QualityResult, Status
+from bench.record import Audit, CostResult, QualityResult, Status, TrialResult
 from bench.training import DivergedError, TimedOutError
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -21,6 +21,7 @@ class Outcome:
     status: Status = "ok"
     reason: str | None = None
     quality: QualityResult | None = None
+    trial: TrialResult | None = None
     cost: CostResult | None = None
     audit: Audit | None = None
     arrays: Arrays = field(default_factory=dict)

@@ -8,14 +8,16 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.cell import Cell, QualityCell
+from bench.cell import Cell, CostCell, TrialCell
 from bench.metrics import METRICS, format_seconds
 from bench.record import Record
 
 
 def describe(cell: Cell) -> str:
     """A cell in a few words."""
-    if isinstance(cell, QualityCell):
+    if isinstance(cell, TrialCell):
+        return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}"
+    if not isinstance(cell, CostCell):
         return f"{cell.task} {cell.strategy} seed {cell.seed}"
     again = " (A/A)" if cell.replicate else ""
     return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
@@ -28,6 +30,9 @@ def result_of(record: Record) -> str:
     if record.quality is not None:
         metric = METRICS[record.quality.headline]
         return f"{metric.label} {metric.format(record.quality.headline_score)}"
+    if record.trial is not None:
+        metric = METRICS[record.trial.headline]
+        return f"{metric.label} {metric.format(record.trial.selection.scores[metric.name])} on the selection split"
     if record.cost is None:
         raise ValueError(f"the record of {record.key} holds no result")
     memory = record.cost.memory
@@ -43,10 +48,10 @@ class Remaining:
         self._left = {cell.key: cell for cell in cells}
         self._taken: list[tuple[Cell, float]] = []
 
-    def done(self, record: Record) -> None:
-        """Count a finished cell."""
-        self._left.pop(record.key, None)
+    def done(self, record: Record) -> bool:
+        """Take note of a finished cell; True where it was one of those planned, not a trial of a search."""
         self._taken.append((record.cell, record.wall_seconds))
+        return self._left.pop(record.key, None) is not None
 
     def seconds(self) -> float | None:
         """Seconds left, or None before anything comparable is done."""
@@ -72,7 +77,7 @@ class Remaining:
 
 
 def _kin(cell: Cell) -> str:
-    return f"{cell.model} {cell.task}" if isinstance(cell, QualityCell) else f"{cell.model} cost"
+    return f"{cell.model} cost" if isinstance(cell, CostCell) else f"{cell.model} {cell.task}"
 
 
 class Display:
@@ -122,8 +127,7 @@ class Display:
 
     def finish(self, record: Record) -> None:
         """Print one line for a finished cell and refresh the report."""
-        self._done += 1
-        self._remaining.done(record)
+        self._done += self._remaining.done(record)
         name, result = describe(record.cell), result_of(record)
         took = format_seconds(record.wall_seconds)
         line = f"[{self._done}/{self._total}] {name}: {result}  ({took}{self._left(', ')})"

@@ -1,11 +1,11 @@
-"""Quality cells: train a model on a task with a strategy and a seed, score it, audit it."""
+"""Quality cells and trials of a search: train a model on a task with a strategy and a seed, score it, audit it."""
 
 import copy
 import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,17 @@ import torch
 import strategies
 from bench.audit import Auditor
 from bench.batching import Encoded, collate, epochs
-from bench.cell import QualityCell
+from bench.cell import QualityCell, Search, TrainingCell, TrialCell
+from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
 from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
 from bench.outcome import Outcome
-from bench.record import CurvePoint, QualityResult
+from bench.record import Checkpoints, CurvePoint, QualityResult, Searched, TrialResult
 from bench.scoring import Scored, TaskMetrics, score
 from bench.session import Session, Splits
 from bench.tasks.base import TaskData
-from bench.training import Autocast, autocast_for, make_stepper, train
+from bench.training import Autocast, Trained, autocast_for, make_stepper, train
 from strategies import delta
 from strategies.interface import Applied, Batch, Context
 
@@ -50,7 +51,7 @@ class Scorer:
         )
 
 
-def total_steps(cell: QualityCell, train_examples: int) -> int:
+def total_steps(cell: TrainingCell, train_examples: int) -> int:
     """Optimizer steps of a cell: its epochs times the batches of one, at least one."""
     return max(1, round(cell.epochs * math.ceil(train_examples / cell.batch_size)))
 
@@ -60,77 +61,137 @@ def curve_steps(points: int, steps: int) -> frozenset[int]:
     return frozenset(math.ceil(steps * i / points) for i in range(1, points + 1))
 
 
-def run_quality(cell: QualityCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
-    """Run one quality cell.
+def epoch_steps(batches: int, steps: int) -> frozenset[int]:
+    """The steps at which an epoch of so many batches ends, the last step among them."""
+    return frozenset([*range(batches, steps, batches), steps])
+
+
+def run_quality(
+    cell: QualityCell, session: Session, folder: Path, on_step: OnStep, search: Searched | None = None
+) -> Outcome:
+    """Run one quality cell, at the learning rate that `search` chose where the cell leaves it open.
 
     `on_step(step, total, loss)` is called after each step. The delta is written under `folder`, audited,
     and deleted unless the session keeps deltas.
     """
-    device, set_up = session.options.device, _set_up(cell, session)
-    task, splits, applied, auditor = set_up.task, set_up.splits, set_up.applied, set_up.auditor
-    auditor.after_apply(applied)
-    stepper = make_stepper(
-        applied,
-        task.kind,
-        learning_rate=cell.learning_rate,
-        total_steps=set_up.steps,
-        warmup_fraction=cell.warmup_fraction,
-        weight_decay=cell.weight_decay,
-        clip_norm=cell.clip_norm,
-        autocast=autocast_for(cell.precision, device),
-        seed=cell.seed,
-    )
-    scorer = Scorer(applied.model, task, TaskMetrics(task.metrics), stepper.autocast)
-    curve: list[CurvePoint] = []
-    trained = train(
-        stepper,
-        _batches(cell, splits, device),
-        set_up.steps,
-        curve_steps(cell.curve_points, set_up.steps),
-        lambda step: curve.append(_curve_point(scorer, cell, splits, task.headline, step)),
-        lambda step, loss: on_step(step, set_up.steps, loss),
-        session.deadline(),
-    )
-    applied.finalize()
-    auditor.after_finalize(applied)
-    counted = counts(applied, set_up.base)
+    set_up = _set_up(cell, session)
+    task, splits = set_up.task, set_up.splits
+    fitted = _fit(cell, _rate(cell, search), session, set_up, on_step)
+    counted = counts(set_up.applied, set_up.base)
     size = _check_delta(cell, session, set_up, folder)
     began = time.monotonic()
-    evaluation = scorer(splits.evaluation, len(splits.evaluation))
-    selection = scorer(splits.selection, len(splits.selection))
-    train_sample = scorer(splits.train, len(splits.evaluation))
+    evaluation = fitted.scorer(splits.evaluation, len(splits.evaluation))
+    selection = fitted.scorer(splits.selection, len(splits.selection))
+    train_sample = fitted.scorer(splits.train, len(splits.evaluation))
     scoring_seconds = time.monotonic() - began
     result = QualityResult(
         headline=task.headline,
         evaluation=evaluation.scores,
         selection=selection.scores,
         train_sample=train_sample.scores,
-        curve=curve,
+        curve=fitted.curve,
         counts=counted,
         delta_bytes=size.file,
         delta_encoder_bytes=size.encoder,
         delta_head_bytes=size.head,
-        steps=set_up.steps,
+        steps=len(fitted.trained.losses),
         train_examples=len(splits.train),
-        padding_ratio=trained.padding_ratio,
-        training_seconds=trained.seconds,
+        padding_ratio=fitted.trained.padding_ratio,
+        training_seconds=fitted.trained.seconds,
         scoring_seconds=scoring_seconds,
-        inserted_randomness=applied.draws,
+        inserted_randomness=set_up.applied.draws,
+        search=search,
+        checkpoints=fitted.checkpoints,
     )
-    audit = auditor.result()
+    arrays = {
+        "step_loss": fitted.trained.losses.numpy(),
+        "evaluation_predictions": evaluation.predictions,
+        "evaluation_references": evaluation.references,
+    }
+    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=_warnings(splits)))
+
+
+def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
+    """Run one training of a search: the same training and the same audit, scored on the selection split alone."""
+    set_up = _set_up(cell, session)
+    fitted = _fit(cell, cell.learning_rate, session, set_up, on_step)
+    _check_delta(cell, session, set_up, folder)
+    result = TrialResult(
+        headline=set_up.task.headline,
+        selection=fitted.scorer(set_up.splits.selection, len(set_up.splits.selection)).scores,
+        steps=len(fitted.trained.losses),
+        training_seconds=fitted.trained.seconds,
+        checkpoints=fitted.checkpoints,
+    )
+    return _audited(set_up, Outcome(trial=result, arrays={"step_loss": fitted.trained.losses.numpy()}))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What training left besides the model."""
+
+    trained: Trained
+    scorer: Scorer
+    curve: list[CurvePoint]
+    checkpoints: Checkpoints | None
+
+
+def _fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: "_SetUp", on_step: OnStep) -> _Fitted:
+    """Train, finish on the chosen epoch's weights, and audit that nothing changed that may not."""
+    device, steps, splits, applied = session.options.device, set_up.steps, set_up.splits, set_up.applied
+    set_up.auditor.after_apply(applied)
+    stepper = make_stepper(
+        applied,
+        set_up.task.kind,
+        learning_rate=learning_rate,
+        total_steps=steps,
+        warmup_fraction=cell.warmup_fraction,
+        weight_decay=cell.weight_decay,
+        clip_norm=cell.clip_norm,
+        autocast=autocast_for(cell.precision, device),
+        seed=cell.seed,
+    )
+    scorer = Scorer(applied.model, set_up.task, TaskMetrics(set_up.task.metrics), stepper.autocast)
+    best = BestCheckpoint(stepper.parameters, set_up.task.headline, cell.patience)
+    drawn = curve_steps(cell.curve_points, steps) if isinstance(cell, QualityCell) else frozenset[int]()
+    ends = frozenset[int]()
+    if cell.checkpoint == "best":
+        ends = epoch_steps(math.ceil(len(splits.train) / cell.batch_size), steps)
+    curve: list[CurvePoint] = []
+
+    def at_point(step: int) -> bool:
+        if isinstance(cell, QualityCell) and step in drawn:
+            curve.append(_curve_point(scorer, cell, splits, set_up.task.headline, step))
+        return step in ends and best.saw(step, scorer(splits.selection, len(splits.selection)).scores)
+
+    trained = train(
+        stepper,
+        _batches(cell, splits, device),
+        steps,
+        drawn | ends,
+        at_point,
+        lambda step, loss: on_step(step, steps, loss),
+        session.deadline(),
+    )
+    checkpoints = best.restore(steps) if ends else None
+    applied.finalize()
+    set_up.auditor.after_finalize(applied)
+    return _Fitted(trained, scorer, curve, checkpoints)
+
+
+def _rate(cell: QualityCell, search: Searched | None) -> float:
+    if search is not None:
+        return search.learning_rate
+    if isinstance(cell.learning_rate, Search):
+        raise ValueError(f"{cell.key} leaves its learning rate to a search, and no search was made")
+    return cell.learning_rate
+
+
+def _audited(set_up: "_SetUp", outcome: Outcome) -> Outcome:
+    """The outcome with its audit; one that found something is a failure, whatever was measured."""
+    audit = set_up.auditor.result()
     found = "; ".join(f"{name}: {problem}" for name, problem in audit.checks.items() if problem)
-    return Outcome(
-        status="ok" if audit.passed else "audit_failed",
-        reason=found or None,
-        quality=result,
-        audit=audit,
-        arrays={
-            "step_loss": trained.losses.numpy(),
-            "evaluation_predictions": evaluation.predictions,
-            "evaluation_references": evaluation.references,
-        },
-        warnings=_warnings(splits),
-    )
+    return replace(outcome, status="ok" if audit.passed else "audit_failed", reason=found or None, audit=audit)
 
 
 @dataclass(frozen=True)
@@ -145,7 +206,7 @@ class _SetUp:
     steps: int
 
 
-def _set_up(cell: QualityCell, session: Session) -> _SetUp:
+def _set_up(cell: TrainingCell, session: Session) -> _SetUp:
     """Build the model, keep what the audit needs of it, and apply the strategy to a copy."""
     device = session.options.device
     task, splits = session.task(cell.task), session.splits(cell)
@@ -161,7 +222,7 @@ def _set_up(cell: QualityCell, session: Session) -> _SetUp:
     return _SetUp(task, splits, base, applied, Auditor(base, probe), steps)
 
 
-def _check_delta(cell: QualityCell, session: Session, set_up: _SetUp, folder: Path) -> delta.DeltaSize:
+def _check_delta(cell: TrainingCell, session: Session, set_up: _SetUp, folder: Path) -> delta.DeltaSize:
     """Write the delta, audit it on the untouched base, and delete it unless deltas are kept; returns its size.
 
     The base is consumed: the delta is applied to it.
@@ -190,16 +251,17 @@ def _warnings(splits: Splits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _batches(cell: QualityCell, splits: Splits, device: torch.device) -> Iterator[Batch]:
+def _batches(cell: TrainingCell, splits: Splits, device: torch.device) -> Iterator[Batch]:
     """Training batches without end, in the order the seed fixes."""
     for rows in epochs(splits.train.lengths, cell.batch_size, cell.seed):
         yield collate(splits.train, rows, device)
 
 
 def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: str, step: int) -> CurvePoint:
-    """Score the fixed subsamples, the first examples of the training and of the evaluation split."""
-    train_scores = scorer(splits.train, cell.curve_examples).scores
-    evaluation = scorer(splits.evaluation, cell.curve_examples).scores
+    """Score the fixed subsamples, the first examples of each split."""
+    train_scores, selection, evaluation = (
+        scorer(split, cell.curve_examples).scores for split in (splits.train, splits.selection, splits.evaluation)
+    )
     return CurvePoint(
         step=step,
         examples_seen=step * cell.batch_size,
@@ -207,4 +269,6 @@ def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: st
         train_loss=train_scores.loss,
         evaluation_score=evaluation.scores[headline],
         evaluation_loss=evaluation.loss,
+        selection_score=selection.scores[headline],
+        selection_loss=selection.loss,
     )

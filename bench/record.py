@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from bench.cell import Cell, CostCell, QualityCell
+from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 
-__all__ = ["CostCell", "InputError", "QualityCell", "Record"]
+__all__ = ["CostCell", "InputError", "QualityCell", "Record", "TrialCell"]
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -58,7 +58,7 @@ class SplitScores(_Frozen):
 
 
 class CurvePoint(_Frozen):
-    """Headline score and mean loss on the fixed curve subsamples after `step` steps, both in eval mode."""
+    """Headline score and mean loss on the fixed curve subsamples after `step` steps, all in eval mode."""
 
     step: int
     examples_seen: int
@@ -66,6 +66,57 @@ class CurvePoint(_Frozen):
     train_loss: float
     evaluation_score: float | None
     evaluation_loss: float
+    selection_score: float | None = None
+    selection_loss: float | None = None
+
+
+class Checkpoint(_Frozen):
+    """Headline score and mean loss on the whole selection split after `step` steps, at the end of an epoch."""
+
+    step: int
+    score: float | None
+    loss: float
+
+
+class Checkpoints(_Frozen):
+    """The choice of an epoch by the selection split: what each one scored, and the step whose weights were kept.
+
+    `stopped` says that training ended there for want of a better epoch, before its last step.
+    """
+
+    chosen_step: int
+    tried: list[Checkpoint]
+    stopped: bool = False
+
+
+class Tried(_Frozen):
+    """One training of a search, and its headline score on the selection split; None where it has none."""
+
+    learning_rate: float
+    seed: int
+    epochs: float
+    status: Status
+    reason: str | None
+    selection_score: float | None
+    training_seconds: float | None
+
+
+class Searched(_Frozen):
+    """A learning rate chosen on the selection split, and everything that was tried."""
+
+    learning_rate: float
+    method: Literal["grid", "halving"]
+    tried: list[Tried]
+
+
+class TrialResult(_Frozen):
+    """What one training of a search measured. Its evaluation split is not looked at."""
+
+    headline: str
+    selection: SplitScores
+    steps: int
+    training_seconds: float
+    checkpoints: Checkpoints | None = None
 
 
 class QualityResult(_Frozen):
@@ -73,6 +124,7 @@ class QualityResult(_Frozen):
 
     `evaluation` is scored on the whole evaluation split, `train_sample` on a sample of the training
     examples of equal size. Raw losses of every step and the final predictions lie in the sidecar.
+    `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
     """
 
     headline: str
@@ -90,6 +142,8 @@ class QualityResult(_Frozen):
     training_seconds: float
     scoring_seconds: float
     inserted_randomness: bool
+    search: Searched | None = None
+    checkpoints: Checkpoints | None = None
 
     @property
     def headline_score(self) -> float | None:
@@ -181,6 +235,7 @@ class Record(_Frozen):
     warnings: list[str] = []
     descriptions: dict[str, str] = {}
     quality: QualityResult | None = None
+    trial: TrialResult | None = None
     cost: CostResult | None = None
     audit: Audit | None = None
     sidecar: Sidecar | None = None
@@ -189,7 +244,7 @@ class Record(_Frozen):
     def _consistent(self) -> "Record":
         if self.key != self.cell.key:
             raise ValueError(f"key {self.key!r} is not the key of its cell, {self.cell.key!r}")
-        if self.status == "ok" and (self.quality if self.cell.kind == "quality" else self.cost) is None:
+        if self.status == "ok" and getattr(self, self.cell.kind) is None:
             raise ValueError("a record with status ok needs its result")
         if (self.status == "ok") != (self.reason is None):
             raise ValueError("a reason is given exactly where the status is not ok")
@@ -202,7 +257,7 @@ class Manifest(_Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     suite: str
     suite_hash: str
-    cells: list[Cell]
+    cells: list[Planned]
     created_utc: str
     command: list[str]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.cell import Cell
+from bench.cell import Planned
 from bench.errors import InputError
 from bench.record import Conditions, Manifest, Record
 from bench.store import MANIFEST, RunStore
@@ -20,7 +20,7 @@ def now_utc() -> str:
 
 def open_run(
     suite: str,
-    cells: Sequence[Cell],
+    cells: Sequence[Planned],
     *,
     runs_dir: Path,
     run_dir: Path | None = None,
@@ -55,7 +55,7 @@ def open_run(
     return RunStore.create(run_dir or _fresh(runs_dir, suite), manifest), False
 
 
-def to_do(store: RunStore, *, retry_failed: bool) -> list[Cell]:
+def to_do(store: RunStore, *, retry_failed: bool) -> list[Planned]:
     """Cells of the run without a readable record, and with `retry_failed` those whose last record is a failure."""
     latest = store.latest()
     return [

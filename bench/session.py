@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import strategies
 from bench import encoders, tasks
 from bench.batching import Encoded, encode
-from bench.cell import CostCell, QualityCell
+from bench.cell import Cell, CostCell, TrainingCell
 from bench.environment import conditions
 from bench.measure.subject import cost_config
 from bench.models import config_fingerprint, fingerprint, load_encoder
@@ -80,7 +80,7 @@ class Session:
         """The table's entry of a model, or the folder given for it."""
         return encoders.find(model, self.options.model_folders)
 
-    def pristine(self, cell: QualityCell) -> Pristine:
+    def pristine(self, cell: TrainingCell) -> Pristine:
         """The encoder a quality cell starts from."""
         kind = self.task(cell.task).kind
         key = (cell.model, kind == "tagging", cell.pooling, cell.hidden_dropout, cell.attention_dropout)
@@ -97,7 +97,7 @@ class Session:
             self._pristine[key] = Pristine(encoder, tokenizer, fingerprint(encoder))
         return self._pristine[key]
 
-    def splits(self, cell: QualityCell) -> Splits:
+    def splits(self, cell: TrainingCell) -> Splits:
         """The tokenised splits of a quality cell, shared by all cells that differ in strategy or seed only."""
         limits = (cell.train_examples, cell.selection_examples, cell.evaluation_examples)
         key = (cell.model, cell.task, cell.max_length, *limits)
@@ -108,7 +108,7 @@ class Session:
             self._splits[key] = Splits(*encoded)
         return self._splits[key]
 
-    def conditions(self, cell: QualityCell | CostCell) -> Conditions:
+    def conditions(self, cell: Cell) -> Conditions:
         """What surrounds a measurement of `cell` made now."""
         if isinstance(cell, CostCell):
             model, data = config_fingerprint(cost_config(cell, self.encoder(cell.model))), None
@@ -116,7 +116,7 @@ class Session:
             model, data = self.pristine(cell).fingerprint, self.task(cell.task).fingerprint
         return conditions(self.options.device, cell.precision, model_fingerprint=model, data_fingerprint=data)
 
-    def marks(self, cell: QualityCell | CostCell) -> list[str]:
+    def marks(self, cell: Cell) -> list[str]:
         """Warnings that must appear wherever the result of `cell` does."""
         if isinstance(cell, CostCell):
             return []
@@ -125,7 +125,7 @@ class Session:
         contaminated = f"contaminated encoder: {cell.model} was tuned on {', '.join(shared)} data"
         return [*task.marks, *([contaminated] if shared else [])]
 
-    def descriptions(self, cell: QualityCell | CostCell) -> dict[str, str]:
+    def descriptions(self, cell: Cell) -> dict[str, str]:
         """One sentence each on the strategy, the model and the task of `cell`."""
         known = {"strategy": strategies.sentence(cell.strategy), "model": self.encoder(cell.model).sentence}
         return known if isinstance(cell, CostCell) else known | {"task": self.task(cell.task).sentence}

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import strategies
 from bench import encoders, tasks
-from bench.cell import Cell, CostCell, Fraction, Pooling, Positive, Precision, QualityCell
+from bench.cell import CostCell, Fraction, Planned, Pooling, Positive, Precision, QualityCell, Rate, Search
 from bench.errors import InputError
+from bench.search import budget_epochs
 from bench.store import suite_hash
 
 Names = Annotated[list[str], Field(min_length=1)]
-Rate = Annotated[float, Field(gt=0.0)]
 REFERENCE = "full"
+RATES = frozenset({"learning_rate", "search"})
 
 
 class _Strict(BaseModel):
@@ -26,7 +27,10 @@ class _Strict(BaseModel):
 
 
 class Training(_Strict):
-    """Settings of quality cells; a model may override each, and a task any. None leaves the cell's own default."""
+    """Settings of quality cells; a model may override each, and a task any. None leaves the cell's own default.
+
+    Each strategy has a learning rate, or rates to search; a layer that sets one of the two replaces the other.
+    """
 
     epochs: Annotated[float, Field(gt=0.0)] | None = None
     batch_size: Positive | None = None
@@ -43,12 +47,20 @@ class Training(_Strict):
     precision: Precision | None = None
     curve_points: Annotated[int, Field(ge=1, le=10)] | None = None
     curve_examples: Positive | None = None
+    checkpoint: Literal["last", "best"] | None = None
+    patience: Positive | None = None
     learning_rate: dict[str, Rate] = {}
+    search: dict[str, Annotated[list[Rate], Field(min_length=2)]] = {}
 
 
 class Quality(Training):
-    """The matrix of quality cells: every model x task x strategy x seed."""
+    """The matrix of quality cells: every model x task x strategy x seed.
 
+    `search_seeds` are trained at by the trials of a search, which should not be seeds of the results themselves.
+    """
+
+    search_method: Literal["grid", "halving"] = "grid"
+    search_seeds: Annotated[list[int], Field(min_length=1)] = [11]
     models: Names
     tasks: Names
     strategies: Names
@@ -79,12 +91,12 @@ class Suite(_Strict):
     quality: Quality | None = None
     cost: list[Cost] = []
 
-    def cells(self, *, accelerator: bool) -> list[Cell]:
+    def cells(self, *, accelerator: bool) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
 
         Raises InputError for a strategy without a learning rate.
         """
-        resolved: list[Cell] = []
+        resolved: list[Planned] = []
         for section in self.cost:
             if section.when == "always" or accelerator:
                 resolved += _cost_cells(section)
@@ -94,7 +106,7 @@ class Suite(_Strict):
         return list(unique.values())
 
 
-def identity(cells: list[Cell]) -> str:
+def identity(cells: list[Planned]) -> str:
     """What makes two suites the same: the hash of their sorted keys."""
     return suite_hash([cell.key for cell in cells])
 
@@ -143,6 +155,8 @@ def validate(data: Mapping[str, Any], where: str) -> Suite:
     if suite.quality is not None:
         for task in (*suite.quality.tasks, *suite.quality.task):
             tasks.check(task)
+        for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
+            _check_rates(layer, where)
     return suite
 
 
@@ -152,18 +166,30 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
     if "quality" in data:
         rates = data["quality"].get("learning_rate", {}) | quality.get("learning_rate", {})
         # What a person asks for on the command line holds everywhere, so it must beat a model's or task's own setting.
-        layers = (data["quality"].get(kind, {}).values() for kind in ("model", "task"))
-        for settings in itertools.chain.from_iterable(layers):
+        layers = [layer for kind in ("model", "task") for layer in data["quality"].get(kind, {}).values()]
+        for settings in layers:
             for name, value in quality.items():
                 if name == "learning_rate":
                     settings.setdefault(name, {}).update(value)
                 else:
                     settings.pop(name, None)
+        for settings in (data["quality"], *layers):
+            searched = settings.get("search", {})
+            settings["search"] = {k: v for k, v in searched.items() if k not in quality.get("learning_rate", {})}
         data["quality"] |= dict(quality) | {"learning_rate": rates}
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     data["cost"] = [section | cost for section in data.get("cost", [])]
     return validate(data, f"suite {suite.name} with command-line settings")
+
+
+def _check_rates(layer: Training, where: str) -> None:
+    """Raises for a rate of no known strategy, and for a strategy with both a rate and a search in one place."""
+    for strategy in (*layer.learning_rate, *layer.search):
+        strategies.check(strategy)
+    both = layer.learning_rate.keys() & layer.search.keys()
+    if both:
+        raise InputError(f"{where}: {min(both)!r} has both a learning rate and a search; give one of the two")
 
 
 def _folder() -> Any:
@@ -175,17 +201,18 @@ def _explain(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"]))
     if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg']}"
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}" if where else message
     known = {name for model in (Suite, Quality, Cost, Training) for name in model.model_fields}
     near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
     return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _cost_cells(section: Cost) -> list[Cell]:
+def _cost_cells(section: Cost) -> list[Planned]:
     """The cells of one cost section; full fine-tuning is always among them, twice."""
     fields = section.model_dump(exclude={"when", "models", "strategies", "shapes"}, exclude_none=True)
     names = [REFERENCE, *(strategies.canonical(name) for name in section.strategies if name != REFERENCE)]
-    cells: list[Cell] = []
+    cells: list[Planned] = []
     for model in section.models:
         for batch_size, length in section.shapes:
             shape = {"model": model, "batch_size": batch_size, "length": length, **fields}
@@ -195,31 +222,57 @@ def _cost_cells(section: Cost) -> list[Cell]:
     return cells
 
 
-def _quality_cells(section: Quality) -> list[Cell]:
-    """The cells of the quality section, seed by seed."""
-    return [
+def _quality_cells(section: Quality) -> list[QualityCell]:
+    """The cells of the quality section, seed by seed.
+
+    Raises InputError where the strategies of a task would not be searched with the same budget.
+    """
+    cells = [
         _quality_cell(section, model, task, strategy, seed)
         for seed in section.seeds
         for model in section.models
         for task in section.tasks
         for strategy in section.strategies
     ]
+    searches: dict[tuple[str, str], dict[str, float]] = {}
+    for cell in cells:
+        if isinstance(cell.learning_rate, Search):
+            spent = budget_epochs(cell.learning_rate, cell.epochs)
+            searches.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
+    for (_, task), budgets in searches.items():
+        if len(set(budgets.values())) > 1:
+            listed = ", ".join(f"{strategy} {epochs:g} epochs" for strategy, epochs in budgets.items())
+            raise InputError(f"every strategy needs the same search budget, but on {task!r} they differ: {listed}")
+    return cells
 
 
 def _quality_cell(section: Quality, model: str, task: str, strategy: str, seed: int) -> QualityCell:
     layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
     settings: dict[str, Any] = {"pooling": encoders.TABLE[model].pooling if model in encoders.TABLE else "cls"}
-    rates: dict[str, float] = {}
     for layer in layers:
-        settings |= layer.model_dump(include=set(Training.model_fields) - {"learning_rate"}, exclude_none=True)
-        rates |= layer.learning_rate
-    rate = rates.get(strategy, rates.get(strategy.partition(":")[0]))
-    if rate is None:
-        raise InputError(f"no learning rate for strategy {strategy!r}; set one with --learning-rate {strategy}=1e-3")
+        settings |= layer.model_dump(include=set(Training.model_fields) - RATES, exclude_none=True)
     for needed in ("epochs", "batch_size"):
         if needed not in settings:
             raise InputError(f"the quality section sets no {needed}")
     drawn = {"mask_seed": seed} if strategies.check(strategy).random else {}
-    named = {"model": model, "task": task, "seed": seed, "learning_rate": rate}
-    named["strategy"] = strategies.canonical(strategy)
-    return QualityCell.model_validate(named | drawn | settings)
+    named: dict[str, Any] = {"model": model, "task": task, "seed": seed, "strategy": strategies.canonical(strategy)}
+    named["learning_rate"] = _rate(section, layers, strategy)
+    try:
+        return QualityCell.model_validate(named | drawn | settings)
+    except ValidationError as error:
+        raise InputError(f"task {task!r}, strategy {strategy!r}: {_explain(error)}") from None
+
+
+def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search:
+    """The learning rate of a strategy, or the search for it: what the last layer that names the strategy says.
+
+    A strategy with an argument that no layer names goes by its stem. Raises InputError where there is neither.
+    """
+    for name in (strategy, strategy.partition(":")[0]):
+        for layer in reversed(layers):
+            if name in layer.learning_rate:
+                return layer.learning_rate[name]
+            if name in layer.search:
+                rates = tuple(sorted(set(layer.search[name])))
+                return Search(method=section.search_method, rates=rates, seeds=tuple(section.search_seeds))
+    raise InputError(f"no learning rate for strategy {strategy!r}; set one with --learning-rate {strategy}=1e-3")

@@ -103,7 +103,7 @@ def make_stepper(
 class Trained:
     """What the loop leaves.
 
-    losses         training loss of every step
+    losses         training loss of every step taken
     seconds        spent in steps and their batches
     padding_ratio  tokens with padding over tokens without
     """
@@ -118,15 +118,16 @@ def train(
     batches: Iterator[Batch],
     total_steps: int,
     points: frozenset[int],
-    at_point: Callable[[int], None],
+    at_point: Callable[[int], bool],
     on_step: Callable[[int, float | None], None],
     deadline: float | None = None,
 ) -> Trained:
-    """Train for `total_steps` steps.
+    """Train for `total_steps` steps, or until `at_point` says that it is enough.
 
-    `at_point(step)` is called after each step of `points`, its time not counted. `on_step(step, loss)` is
-    called after every step, with the loss where it was read from the device anyway. `deadline` is a value
-    of time.monotonic(). Raises DivergedError where a loss is not finite, TimedOutError past the deadline.
+    `at_point(step)` is called after each step of `points`, its time not counted; True ends the training.
+    `on_step(step, loss)` is called after every step, with the loss where it was read from the device anyway.
+    `deadline` is a value of time.monotonic(). Raises DivergedError where a loss is not finite, TimedOutError
+    past the deadline.
     """
     model = stepper.applied.model
     device = next(model.parameters()).device
@@ -148,9 +149,9 @@ def train(
         on_step(done, value)
         if deadline is not None and time.monotonic() > deadline:
             raise TimedOutError(f"no time left after step {done} of {total_steps}")
-        if done in points:
-            at_point(done)
-    return Trained(losses.cpu(), seconds, padded_tokens / int(real_tokens))
+        if done in points and at_point(done):
+            break
+    return Trained(losses[:done].cpu(), seconds, padded_tokens / int(real_tokens))
 
 
 def _finite(recent: Tensor, step: int) -> float:

@@ -11,6 +11,7 @@ from reports import figures, formats, tables
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Model, Run, Task
+from reports.search_table import search_table
 from reports.sentences import Marks, sentences
 from reports.statistics import Summary
 from reports.table import Table
@@ -205,11 +206,14 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
     task = replace(task, arms=tuple(sorted(task.arms, key=lambda arm: order[arm.name])))
     scores = {row.name: row.scores[task.name] for row in verdict.rows if task.name in row.scores}
     described = (record.descriptions["task"] for record in task.records if "task" in record.descriptions)
+    shown = [("All metrics", tables.metrics_table(task, scores)), ("Every seed", tables.seeds_table(task))]
+    searched = search_table(task)
+    shown += [("Search for learning rates", searched)] if searched is not None else []
     return TaskPart(
         name=marks.named(task).text,
         marks=task.marks,
         description=next(described, ""),
-        tables=(("All metrics", tables.metrics_table(task, scores)), ("Every seed", tables.seeds_table(task))),
+        tables=tuple(shown),
         pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
     )
 

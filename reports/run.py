@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from bench.record import CostCell, CostResult, InputError, Manifest, QualityCell, QualityResult, Record
+from bench.record import CostCell, CostResult, InputError, Manifest, QualityCell, QualityResult, Record, TrialCell
 from bench.store import BadLine, RunStore
 from reports.statistics import summarize
 
@@ -175,8 +175,10 @@ def load(folder: Path) -> Run:
     """Read a run folder. Raises InputError where it is none; damaged records and raw files are told of, not fatal."""
     store = RunStore.open(folder)
     read, bad = store.read()
-    records = {record.key: record for record in read}
-    cells = {cell.key: cell for cell in store.manifest.cells} | {key: record.cell for key, record in records.items()}
+    # Trials of a search are told of in the records of the cells they were made for.
+    records = {record.key: record for record in read if not isinstance(record.cell, TrialCell)}
+    cells: dict[str, QualityCell | CostCell] = {cell.key: cell for cell in store.manifest.cells}
+    cells |= {key: record.cell for key, record in records.items() if not isinstance(record.cell, TrialCell)}
     latest = {key: records[key] for key in cells if key in records}
     raw, unreadable = _step_seconds(store, latest.values())
     models = _models(list(cells.values()), latest, raw)

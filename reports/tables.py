@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from bench.metrics import Metric
-from bench.record import CostResult, QualityCell, QualityResult, Record
+from bench.record import CostCell, CostResult, QualityCell, QualityResult, Record
 from reports import formats
 from reports.formats import metric
 from reports.palette import label
@@ -31,6 +31,7 @@ def metrics_table(task: Task, scores: Mapping[str, Score]) -> Table:
         Column("score", "", "generalization gap"),
         Column("against full", "95% interval", "generalization gap"),
         Column("loss", "", "generalization gap"),
+        Column("against full", "loss, 95% interval", "generalization gap"),
         Column("training", "wall time"),
     ]
     rows = [(_name(arm), *_metric_cells(arm, task, headline, scores.get(arm.name))) for arm in task.arms]
@@ -54,6 +55,9 @@ def _metric_cells(arm: Arm, task: Task, headline: Metric, score: Score | None) -
         if score is None
         else difference_cell(headline, score.gap_difference, is_reference=score.is_reference),
         _mean_cell(arm, loss, lambda result: result.loss_gap),
+        Cell(formats.MISSING)
+        if score is None
+        else difference_cell(loss, score.loss_gap_difference, is_reference=score.is_reference),
         _mean_cell(arm, duration, lambda result: result.training_seconds),
     ]
 
@@ -134,7 +138,7 @@ def fingerprints_table(run: Run) -> Table:
 def describe(record: Record) -> str:
     """A cell in a few words: model, task or shape, strategy, seed."""
     cell = record.cell
-    if isinstance(cell, QualityCell):
+    if not isinstance(cell, CostCell):
         return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}"
     again = " (again)" if cell.replicate else ""
     return f"{cell.model}, cost at {cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length}, {cell.strategy}{again}"

@@ -1,7 +1,7 @@
 """Verdict rows: for one model, what each strategy scores, costs and loses against full fine-tuning."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.record import CostResult, QualityResult
@@ -22,8 +22,9 @@ from reports.statistics import (
 class Score:
     """One strategy on one task. Differences are ours minus full fine-tuning's, over shared seeds.
 
-    `seeds` and `gaps` hold the score in the headline metric and the generalization gap of each seed. `failed` counts
-    cells without a result by status, `outstanding` those that have not run.
+    `seeds` and `gaps` hold the score in the headline metric and the generalization gap of each seed;
+    `loss_gap_difference` is of the gap in loss. `failed` counts cells without a result by status, `outstanding` those
+    that have not run.
     """
 
     headline: str | None
@@ -31,6 +32,7 @@ class Score:
     gaps: Mapping[int, float | None]
     difference: Difference | None
     gap_difference: Difference | None
+    loss_gap_difference: Difference | None
     failed: Mapping[str, int]
     outstanding: int
     is_reference: bool
@@ -138,14 +140,19 @@ def reference_arm(task: Task) -> Arm | None:
 
 def score(arm: Arm, reference: Arm | None, headline: str | None) -> Score:
     """One arm against the reference arm of the same task, whose headline metric is `headline`."""
-    seeds, gaps = arm.by_seed(_headline), arm.by_seed(_gap)
-    compared = reference is not None and arm is not reference
+
+    def against(value: Callable[[QualityResult], float | None]) -> Difference | None:
+        if reference is None or arm is reference:
+            return None
+        return paired_difference(arm.by_seed(value), reference.by_seed(value))
+
     return Score(
         headline,
-        seeds,
-        gaps,
-        paired_difference(seeds, reference.by_seed(_headline)) if compared and reference else None,
-        paired_difference(gaps, reference.by_seed(_gap)) if compared and reference else None,
+        arm.by_seed(_headline),
+        arm.by_seed(_gap),
+        against(_headline),
+        against(_gap),
+        against(_loss_gap),
         Counter(cell.record.status for cell in arm.cells if cell.record is not None and cell.record.status != "ok"),
         sum(cell.record is None for cell in arm.cells),
         arm is reference,
@@ -242,3 +249,7 @@ def _headline(result: QualityResult) -> float | None:
 
 def _gap(result: QualityResult) -> float | None:
     return result.gap
+
+
+def _loss_gap(result: QualityResult) -> float | None:
+    return result.loss_gap

@@ -181,7 +181,7 @@ def test_hooks_are_called_and_a_penalty_is_optimised(session: Session) -> None:
     )
     rows = epochs(splits.train.lengths, 8, 0)
     trained = train(
-        stepper, (collate(splits.train, r) for r in rows), 60, frozenset(), lambda step: None, lambda step, loss: None
+        stepper, (collate(splits.train, r) for r in rows), 60, frozenset(), lambda step: False, lambda step, loss: None
     )
     assert seen == [True] * 60
     assert float(weight.detach().abs().max()) < 0.02

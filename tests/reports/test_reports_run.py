@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import InputError, Record
+from bench.record import InputError, QualityCell, Record
 from reports import run
 from reports.run import Model
 from reports.sentences import Marks, sentences
@@ -185,7 +185,8 @@ def test_of_several_full_settings_the_best_on_selection_is_the_reference(tmp_pat
             return [full.model_copy(update={"learning_rate": rate}) for rate in (1e-5, 1e-4, 1e-3)]
 
     def alter(record: Record) -> Record:
-        assert record.cell.kind == "quality"
+        assert isinstance(record.cell, QualityCell)
+        assert isinstance(record.cell.learning_rate, float)
         # The evaluation split disagrees with the selection split, and must not be asked.
         chosen = rescored(record, {1e-5: 0.5, 1e-4: 0.9, 1e-3: 0.7}[record.cell.learning_rate])
         assert chosen.quality is not None

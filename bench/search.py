@@ -1,0 +1,107 @@
+"""Choosing a learning rate on the selection split, by trials that are recorded one by one.
+
+Torch-free. 'grid' trains every rate in full. 'halving' is successive halving (Jamieson and Talwalkar, AISTATS 2016)
+with eta 2: all rates train for a small share of the epochs, the better half for twice that share, and so on until one
+is left, each training with a schedule of its own. It costs less and judges by shorter trainings.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import strategies
+from bench.cell import QualityCell, Search, TrialCell
+from bench.metrics import METRICS
+from bench.record import Record, Searched, Tried
+
+RunTrial = Callable[[TrialCell], Record]
+
+
+class SearchFailedError(RuntimeError):
+    """No rate of a search gave a score, so there is nothing to choose."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One round of a search: how many rates still run, and for which share of the cell's epochs."""
+
+    rates: int
+    share: float
+
+
+def rungs(search: Search) -> list[Rung]:
+    """The rounds of a search, the first with all rates."""
+    if search.method == "grid":
+        return [Rung(len(search.rates), 1.0)]
+    counts = [len(search.rates)]
+    while counts[-1] > 2:
+        counts.append(-(-counts[-1] // 2))
+    return [Rung(count, 0.5 ** (len(counts) - place)) for place, count in enumerate(counts)]
+
+
+def budget_epochs(search: Search, epochs: float) -> float:
+    """Epochs of training a search may spend."""
+    return epochs * len(search.seeds) * sum(rung.rates * rung.share for rung in rungs(search))
+
+
+def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
+    """Choose the learning rate of `cell` by its search, and say what was tried; None where it needs none.
+
+    A rate's score is its mean over the search's seeds, best first in the direction of the task's headline metric;
+    a rate with a failed trial, or without a score, comes last, and of equals the smaller one wins. Nothing but
+    selection scores is looked at. Raises SearchFailedError where no rate has a score.
+    """
+    search = cell.learning_rate
+    if not isinstance(search, Search):
+        return None
+    left, tried = sorted(search.rates), list[Tried]()
+    for rung in rungs(search):
+        records = [run_trial(trial) for rate in left for trial in _trials(cell, search, rate, rung.share)]
+        found = [_tried(record) for record in records]
+        tried += found
+        left = _best_first(left, found, _sign(records))
+        left = left[: -(-rung.rates // 2)] if search.method == "halving" else left
+    last = [one.selection_score for one in tried if one.learning_rate == left[0]]
+    if None in last:
+        raise SearchFailedError("no learning rate of the search could be scored: " + _reasons(tried))
+    return Searched(learning_rate=left[0], method=search.method, tried=tried)
+
+
+def _trials(cell: QualityCell, search: Search, rate: float, share: float) -> Iterator[TrialCell]:
+    random = strategies.check(cell.strategy).random
+    for seed in search.seeds:
+        yield cell.trial(learning_rate=rate, seed=seed, mask_seed=seed if random else 0, epochs=share * cell.epochs)
+
+
+def _tried(record: Record) -> Tried:
+    cell, trial = record.cell, record.trial
+    if not isinstance(cell, TrialCell):
+        raise TypeError(f"{record.key} is no trial")
+    return Tried(
+        learning_rate=cell.learning_rate,
+        seed=cell.seed,
+        epochs=cell.epochs,
+        status=record.status,
+        reason=record.reason,
+        selection_score=trial.selection.scores[trial.headline] if trial and record.status == "ok" else None,
+        training_seconds=trial.training_seconds if trial else None,
+    )
+
+
+def _sign(records: Sequence[Record]) -> float:
+    """1 where a higher headline score is better, else -1."""
+    headline = next((record.trial.headline for record in records if record.trial), None)
+    return -1.0 if headline and METRICS[headline].higher_is_better is False else 1.0
+
+
+def _best_first(rates: Sequence[float], tried: Sequence[Tried], sign: float) -> list[float]:
+    def merit(rate: float) -> float:
+        scores = [one.selection_score for one in tried if one.learning_rate == rate]
+        known = [score for score in scores if score is not None]
+        return sign * fmean(known) if len(known) == len(scores) else float("-inf")
+
+    return sorted(rates, key=lambda rate: (-merit(rate), rate))
+
+
+def _reasons(tried: Sequence[Tried]) -> str:
+    return "; ".join(dict.fromkeys(one.reason or "the metric is undefined for what it predicts" for one in tried))
