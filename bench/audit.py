@@ -33,6 +33,10 @@ ROUNDING = 1e-5
 Checks = dict[str, str | None]
 
 
+class AuditError(RuntimeError):
+    """A strategy does not train what it declares."""
+
+
 class Auditor:
     """Audits one cell.
 
@@ -106,6 +110,13 @@ def eval_logits(model: nn.Module, batch: Batch) -> Tensor:
         for module, training in modes.items():
             module.training = training
     return logits.detach().cpu()
+
+
+def wrong_selection(applied: Applied, head_prefix: str = Context.head_prefix) -> str | None:
+    """What is wrong with the names and counts of what trains, by the strategy's own declaration; None: nothing."""
+    actual = trainable_counts(applied, head_prefix)
+    found = (_wrong_names(actual.keys(), applied.expected.trainable.keys()), _wrong_counts(actual, applied.expected))
+    return "; ".join(filter(None, found)) or None
 
 
 def trainable_counts(applied: Applied, head_prefix: str = Context.head_prefix) -> dict[str, int]:

@@ -15,6 +15,7 @@ Pooling = Literal["cls", "mean"]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Rate = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Cell(BaseModel):
@@ -42,7 +43,7 @@ class Search(BaseModel):
 
     method: Literal["grid", "halving"] = "grid"
     rates: Annotated[tuple[Rate, ...], Field(min_length=2)]
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 class _TrainingCell(_Cell):
@@ -58,11 +59,11 @@ class _TrainingCell(_Cell):
     model: str
     task: str
     strategy: str
-    seed: int
+    seed: Seed
     learning_rate: Rate | Search
     epochs: Annotated[float, Field(gt=0.0)]
     batch_size: Positive
-    mask_seed: int = 0
+    mask_seed: Seed = 0
     pooling: Pooling = "cls"
     train_examples: Positive | None = None
     selection_examples: Positive | None = None
@@ -122,7 +123,7 @@ class CostCell(_Cell):
     batch_size: Positive
     length: Positive
     replicate: int = 0
-    mask_seed: int = 0
+    mask_seed: Seed = 0
     pooling: Pooling = "cls"
     labels: Positive = 2
     clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0

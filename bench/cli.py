@@ -85,6 +85,8 @@ def run(
     skip: Annotated[str | None, typer.Option(help="Leave out the 'cost' or the 'quality' cells.")] = None,
 ) -> None:
     """Run a suite, or resume its unfinished run, and render the report."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console()
     from bench import archives, overrides
     from bench import suite as suites
     from bench.running import Request
@@ -117,8 +119,12 @@ def run(
         model_folders=folders,
         command=sys.argv[1:],
     )
-    signal.signal(signal.SIGTERM, _interrupt)
-    raise typer.Exit(start(request, Console()))
+    try:
+        code = start(request, console)
+    except KeyboardInterrupt:
+        console.print("interrupted before any cell ran", highlight=False)
+        code = Exit.INTERRUPTED
+    raise typer.Exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -129,11 +135,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 @app.command()
 def report(folder: RunFolder) -> None:
     """Render the report of a run folder again."""
+    from bench.store import RunStore
     from reports import page, terminal
 
     written = page.write(folder)
     console = Console()
     console.print(terminal.verdict(folder))
+    for bad in RunStore.open(folder).read()[1]:
+        console.print(f"warning: {bad}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {written}", highlight=False, soft_wrap=True)
 
 

@@ -4,13 +4,18 @@ Torch-free. Any other encoder is named by the folder that holds it.
 """
 
 import difflib
+import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.archives import MODEL_SHA256
 from bench.cell import Pooling
 from bench.errors import InputError
+
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Encoder:
     hub        repository and pinned revision, where the weights are on the hub
     pooling    the head it is used with unless a suite says otherwise
     tuned_on   families of corpora it was tuned on after pretraining; tasks made from them are marked
+    weights    sha256 of its safetensors file, by which a copy in a folder is known
     """
 
     name: str
@@ -33,6 +39,7 @@ class Encoder:
     folder: Path | None = None
     pooling: Pooling = "cls"
     tuned_on: tuple[str, ...] = field(default=())
+    weights: str | None = None
 
 
 _BERT_BASE = {"model_type": "bert", "vocab_size": 28996}
@@ -71,6 +78,7 @@ TABLE: dict[str, Encoder] = {
             embedded=True,
             pooling="mean",
             tuned_on=("NLI", "QQP", "captions"),
+            weights=MODEL_SHA256[WEIGHTS],
         ),
         Encoder(
             "bert-base",
@@ -100,9 +108,23 @@ def find(name: str, folders: Mapping[str, Path] | None = None) -> Encoder:
     Raises InputError, with the nearest name, for any other.
     """
     if folders and name in folders:
-        return Encoder(name, f"The encoder in the folder {name}.", folder=folders[name])
+        return _in_folder(name, folders[name])
     if name not in TABLE:
         near = difflib.get_close_matches(name, TABLE, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TABLE)}"
-        raise InputError(f"unknown model {name!r}; {hint} A folder with an encoder works too: --model ./folder")
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TABLE)}."
+        raise InputError(f"unknown model {name!r}; {hint} A folder with an encoder works too: --models ./folder")
     return TABLE[name]
+
+
+@functools.cache
+def _in_folder(name: str, folder: Path) -> Encoder:
+    """The encoder in a folder, with what is known of its weights where they are those of the table."""
+    weights = folder / WEIGHTS
+    if weights.is_file():
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    else:
+        digest = ""
+    known = next((encoder for encoder in TABLE.values() if encoder.weights == digest), None)
+    sentence = f"The encoder in the folder {name}" + (f", a copy of {known.name}." if known else ".")
+    return Encoder(name, sentence, folder=folder, tuned_on=known.tuned_on if known else ())

@@ -142,5 +142,7 @@ def _driver(device: torch.device) -> str | None:
 
 
 def worker_command(module: str) -> list[str]:
-    """Command that runs one of this project's modules in a fresh interpreter."""
-    return [sys.executable, "-m", module]
+    """Command that runs one of this project's modules, as imported here, in a fresh interpreter."""
+    # -P keeps the current folder, which may hold another copy of the project, off the path.
+    start = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-P", "-c", start]

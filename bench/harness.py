@@ -62,6 +62,23 @@ def preflight(cells: Sequence[Planned], session: Session) -> None:
             session.splits(cell)
     for cell in pairs.values():
         _try_strategy(cell, session)
+    for cell in cells:
+        _check_length(cell, session)
+
+
+def _check_length(cell: Planned, session: Session) -> None:
+    """Raises InputError where the cell's sequences are longer than its model has positions for."""
+    if isinstance(cell, QualityCell):
+        length, config = cell.max_length, session.pristine(cell).encoder.config
+    else:
+        length, config = cell.length, cost_config(cell, session.encoder(cell.model))
+    # RoBERTa counts positions from behind the padding token's id.
+    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and length > positions - offset:
+        raise InputError(
+            f"{cell.model} has {positions - offset} positions, too few for {length} tokens; set a smaller length"
+        )
 
 
 def _try_strategy(cell: Planned, session: Session) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -103,8 +104,14 @@ def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling:
 def configure(
     fields: Mapping[str, Any], hidden_dropout: float | None, attention_dropout: float | None
 ) -> PretrainedConfig:
-    """A configuration from keyword arguments (`model_type` among them), with dropout set where it is not None."""
-    config: PretrainedConfig = AutoConfig.for_model(**fields)
+    """A configuration from keyword arguments (`model_type` among them), with dropout set where it is not None.
+
+    Raises InputError where they make no configuration.
+    """
+    try:
+        config: PretrainedConfig = AutoConfig.for_model(**fields)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"not the configuration of an encoder: {error}") from None
     return with_dropout(config, hidden_dropout, attention_dropout)
 
 
@@ -159,9 +166,11 @@ def load_encoder(
             model, info = AutoModel.from_pretrained(where, **load, add_pooling_layer=False)
             missing = set(info["missing_keys"])
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"cannot load the encoder {encoder.name!r} from {where}: {reason}") from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise InputError(
+            f"cannot load the encoder {encoder.name!r} from {where}: {type(error).__name__}: {reason}"
+        ) from None
     if missing:
         raise InputError(f"{where} lacks {len(missing)} encoder tensors, {sorted(missing)[0]!r} among them")
     return model, tokenizer

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.audit import AuditError
 from bench.errors import DataError
 from bench.record import Audit, CostResult, QualityResult, Status, TrialResult
 from bench.training import DivergedError, TimedOutError
@@ -54,4 +55,6 @@ def _status(error: Exception, reason: str) -> Status:
         return "diverged"
     if isinstance(error, TimedOutError):
         return "timeout"
+    if isinstance(error, AuditError):
+        return "audit_failed"
     return "bad_data" if isinstance(error, DataError) else "error"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import strategies
+from bench import encoders
 from bench import suite as suites
 from bench.errors import InputError
 from bench.suite import Suite
@@ -73,6 +74,8 @@ def model_folders(names: Sequence[str] | None) -> tuple[list[str] | None, dict[s
         if not (path / "config.json").is_file():
             raise InputError(f"{name} holds no encoder: it has no config.json")
         own = path.resolve().name
+        if own in encoders.TABLE:
+            raise InputError(f"the model folder {path} is called {own!r} like a model of the program; rename it")
         if own in folders:
             raise InputError(f"two model folders are called {own!r}; rename one")
         folders[own] = path.resolve()

@@ -83,12 +83,16 @@ def run_quality(
     evaluation = fitted.scorer(splits.evaluation, len(splits.evaluation))
     selection = fitted.scorer(splits.selection, len(splits.selection))
     train_sample = fitted.scorer(splits.train, len(splits.evaluation))
+    # The gap compares samples of one size; where there is less to train on, that is less than the evaluation split.
+    shared = train_sample.scores.examples
+    gap_sample = fitted.scorer(splits.evaluation, shared).scores if shared < len(splits.evaluation) else None
     scoring_seconds = time.monotonic() - began
     result = QualityResult(
         headline=task.headline,
         evaluation=evaluation.scores,
         selection=selection.scores,
         train_sample=train_sample.scores,
+        gap_sample=gap_sample,
         curve=fitted.curve,
         counts=counted,
         delta_bytes=size.file,
@@ -235,6 +239,7 @@ def _check_delta(cell: TrainingCell, session: Session, set_up: _SetUp, folder: P
     set_up.auditor.after_delta(set_up.applied, path, set_up.base, fingerprint)
     if not session.options.keep_deltas:
         path.unlink()
+        path.parent.rmdir()
     return size
 
 
@@ -243,11 +248,6 @@ def _warnings(splits: Splits) -> tuple[str, ...]:
     found = []
     if splits.evaluation.unscored:
         found.append(f"{splits.evaluation.unscored} evaluation words were cut off or left no token: not scored")
-    if len(splits.train) < len(splits.evaluation):
-        found.append(
-            f"the gap compares {len(splits.train)} training with {len(splits.evaluation)} evaluation examples: "
-            "there are no more of the former"
-        )
     return tuple(found)
 
 
@@ -257,6 +257,12 @@ def _batches(cell: TrainingCell, splits: Splits, device: torch.device) -> Iterat
         yield collate(splits.train, rows, device)
 
 
+def _examples_seen(cell: TrainingCell, examples: int, step: int) -> int:
+    """Training examples in the first `step` batches: exact at the end of each epoch, within a batch elsewhere."""
+    passes, batches = divmod(step, math.ceil(examples / cell.batch_size))
+    return passes * examples + min(batches * cell.batch_size, examples)
+
+
 def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: str, step: int) -> CurvePoint:
     """Score the fixed subsamples, the first examples of each split."""
     train_scores, selection, evaluation = (
@@ -264,7 +270,7 @@ def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: st
     )
     return CurvePoint(
         step=step,
-        examples_seen=step * cell.batch_size,
+        examples_seen=_examples_seen(cell, len(splits.train), step),
         train_score=train_scores.scores[headline],
         train_loss=train_scores.loss,
         evaluation_score=evaluation.scores[headline],

@@ -122,8 +122,9 @@ class TrialResult(_Frozen):
 class QualityResult(_Frozen):
     """What a quality cell measured.
 
-    `evaluation` is scored on the whole evaluation split, `train_sample` on a sample of the training
-    examples of equal size. Raw losses of every step and the final predictions lie in the sidecar.
+    `evaluation` is scored on the whole evaluation split, `train_sample` on as many training examples. Where
+    there are fewer of those, `gap_sample` is a part of the evaluation split of their number. Raw losses of
+    every step and the final predictions lie in the sidecar.
     `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
     """
 
@@ -142,6 +143,7 @@ class QualityResult(_Frozen):
     training_seconds: float
     scoring_seconds: float
     inserted_randomness: bool
+    gap_sample: SplitScores | None = None
     search: Searched | None = None
     checkpoints: Checkpoints | None = None
 
@@ -152,14 +154,15 @@ class QualityResult(_Frozen):
 
     @property
     def gap(self) -> float | None:
-        """Generalization gap in score: train sample minus evaluation, in the headline metric."""
-        train, evaluation = self.train_sample.scores[self.headline], self.headline_score
+        """Generalization gap in score: train sample minus as large a sample of evaluation, in the headline metric."""
+        train = self.train_sample.scores[self.headline]
+        evaluation = (self.gap_sample or self.evaluation).scores[self.headline]
         return None if train is None or evaluation is None else train - evaluation
 
     @property
     def loss_gap(self) -> float:
-        """Generalization gap in loss: evaluation minus train sample."""
-        return self.evaluation.loss - self.train_sample.loss
+        """Generalization gap in loss: evaluation minus train sample, both of one size."""
+        return (self.gap_sample or self.evaluation).loss - self.train_sample.loss
 
 
 class StepTimes(_Frozen):
@@ -271,6 +274,8 @@ def parse_record(line: str) -> Record:
         data = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a record ({error})") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(f"schema version {version!r}; this program reads version {SCHEMA_VERSION}")

@@ -1,5 +1,6 @@
 """The `run` command: from a suite to a run folder with its records and its report."""
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +86,7 @@ def _run(store: RunStore, session: Session, console: Console, *, retry_failed: b
             summary = harness.run(store, session, display, retry_failed=retry_failed)
     except KeyboardInterrupt:
         page.write(store.folder)
-        again = shlex.join(["bitfit-bench", *store.manifest.command])
+        again = shlex.join([*program(), *(word for word in store.manifest.command if word != "--new")])
         console.print(f"\ninterrupted; what is finished is kept in {store.folder}", highlight=False, soft_wrap=True)
         console.print(f"to go on, give the same command again: {again}", markup=False, highlight=False, soft_wrap=True)
         return Exit.INTERRUPTED
@@ -95,6 +96,12 @@ def _run(store: RunStore, session: Session, console: Console, *, retry_failed: b
     if summary.failed:
         console.print(f"{summary.failed} cells failed; the report says why. Try them again with --retry-failed")
     return Exit.REGRESSION_OR_FAILED_CELLS if summary.failed else Exit.OK
+
+
+def program() -> list[str]:
+    """How this program was started, as far as a person would type it: under tox by way of its environment."""
+    environment = os.environ.get("TOX_ENV_NAME")
+    return ["tox", "-e", environment, "--"] if environment else ["bitfit-bench"]
 
 
 def throttled(action: Callable[[], object], seconds: float = REPORT_SECONDS) -> Callable[[], None]:

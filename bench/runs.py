@@ -10,7 +10,16 @@ from bench.record import Conditions, Manifest, Record
 from bench.store import MANIFEST, RunStore
 from bench.suite import identity
 
-COMPARED = ("code_fingerprint", "data_fingerprint", "model_fingerprint", "device_name")
+COMPARED = (
+    "code_fingerprint",
+    "data_fingerprint",
+    "model_fingerprint",
+    "device_name",
+    "driver",
+    "threads",
+    "attention",
+    "python",
+)
 
 
 def now_utc() -> str:
@@ -32,7 +41,7 @@ def open_run(
 
     `run_dir` names it; else the latest run of the same resolved suite is resumed if it is unfinished (or,
     with `retry_failed`, has failed cells), and a new one begins otherwise. Raises InputError for a folder
-    that holds another suite's run or cannot be written.
+    that holds another suite's run or cannot be written, and where there is nothing to retry.
     """
     identifier = identity(list(cells))
     manifest = Manifest(
@@ -52,6 +61,9 @@ def open_run(
         latest = _latest(runs_dir, identifier)
         if latest is not None and to_do(latest, retry_failed=retry_failed):
             return latest, True
+        if retry_failed:
+            what = "there is no run of this suite" if latest is None else f"nothing failed in {latest.folder}"
+            raise InputError(f"nothing to retry: {what}; leave out --retry-failed to begin a new run")
     return RunStore.create(run_dir or _fresh(runs_dir, suite), manifest), False
 
 

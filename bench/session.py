@@ -24,7 +24,7 @@ class Options:
     """What a run is told besides its cells; none of it is part of a key.
 
     model_folders    encoders given as folders, by name
-    timeout_seconds  most a quality cell may take, or None
+    timeout_seconds  most the training of a quality cell may take, or None
     keep_deltas      leave deltas in the run folder after their audit
     """
 

@@ -52,6 +52,8 @@ class RunStore:
         """Begin a run in `folder`, which must not hold one yet. Raises InputError where it cannot be written."""
         if (folder / MANIFEST).exists():
             raise InputError(f"{folder} already holds a run; resume it or name another folder")
+        if (folder / RECORDS).exists():
+            raise InputError(f"{folder} holds {RECORDS} but no {MANIFEST}: put it back, or name another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -64,6 +66,8 @@ class RunStore:
         """Open an existing run. Raises InputError where `folder` is none or its manifest is damaged."""
         try:
             text = (folder / MANIFEST).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{folder / MANIFEST} is damaged: it is not UTF-8 text") from None
         except OSError:
             raise InputError(f"{folder} is not a run folder: it has no readable {MANIFEST}") from None
         try:
@@ -117,7 +121,10 @@ class RunStore:
         path = self.folder / RECORDS
         records: list[Record] = []
         bad: list[BadLine] = []
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        try:
+            lines = path.read_bytes().split(b"\n") if path.exists() else []
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 import strategies
 from bench import encoders, tasks
-from bench.cell import CostCell, Fraction, Planned, Pooling, Positive, Precision, QualityCell, Rate, Search
+from bench.cell import CostCell, Fraction, Planned, Pooling, Positive, Precision, QualityCell, Rate, Search, Seed
 from bench.errors import InputError
 from bench.search import budget_epochs
 from bench.store import suite_hash
@@ -23,7 +23,7 @@ RATES = frozenset({"learning_rate", "search"})
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Training(_Strict):
@@ -60,11 +60,11 @@ class Quality(Training):
     """
 
     search_method: Literal["grid", "halving"] = "grid"
-    search_seeds: Annotated[list[int], Field(min_length=1)] = [11]
+    search_seeds: Annotated[list[Seed], Field(min_length=1)] = [11]
     models: Names
     tasks: Names
     strategies: Names
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     model: dict[str, Training] = {}
     task: dict[str, Training] = {}
 
@@ -75,7 +75,7 @@ class Cost(_Strict):
     when: Literal["always", "accelerator"] = "always"
     models: Names
     strategies: Names
-    shapes: Annotated[list[tuple[Positive, Positive]], Field(min_length=1)]
+    shapes: Annotated[list[Annotated[tuple[Positive, Positive], Strict(False)]], Field(min_length=1)]
     precision: Precision = "fp32"
     attention_dropout: Fraction | None = None
     rounds: Positive | None = None
@@ -83,9 +83,9 @@ class Cost(_Strict):
 
 
 class Suite(_Strict):
-    """A suite as written. `timeout_minutes` bounds each quality cell and is no part of any key."""
+    """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str
     timeout_minutes: Annotated[float, Field(gt=0.0)] | None = None
     quality: Quality | None = None
@@ -94,7 +94,7 @@ class Suite(_Strict):
     def cells(self, *, accelerator: bool) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
 
-        Raises InputError for a strategy without a learning rate.
+        Raises InputError for a strategy without a learning rate, and where there is no cell at all.
         """
         resolved: list[Planned] = []
         for section in self.cost:
@@ -102,6 +102,8 @@ class Suite(_Strict):
                 resolved += _cost_cells(section)
         if self.quality is not None:
             resolved += _quality_cells(self.quality)
+        if not resolved:
+            raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
         return list(unique.values())
 
@@ -130,7 +132,7 @@ def load(name: str) -> Suite:
         return parse(text, str(path))
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}"
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}."
         raise InputError(f"unknown suite {name!r}; {hint} A file works too: ./my-suite.toml")
     return parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"suite {name}")
 
@@ -155,6 +157,10 @@ def validate(data: Mapping[str, Any], where: str) -> Suite:
     if suite.quality is not None:
         for task in (*suite.quality.tasks, *suite.quality.task):
             tasks.check(task)
+        for model in suite.quality.model:
+            # Settings may stand ready for a model that the command line asks for.
+            if model not in suite.quality.models:
+                encoders.find(model)
         for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
             _check_rates(layer, where)
     return suite
@@ -163,7 +169,7 @@ def validate(data: Mapping[str, Any], where: str) -> Suite:
 def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) -> Suite:
     """The suite with fields of its quality and cost sections replaced; learning rates are merged."""
     data = suite.model_dump(exclude_unset=True)
-    if "quality" in data:
+    if data.get("quality") is not None:
         rates = data["quality"].get("learning_rate", {}) | quality.get("learning_rate", {})
         # What a person asks for on the command line holds everywhere, so it must beat a model's or task's own setting.
         layers = [layer for kind in ("model", "task") for layer in data["quality"].get(kind, {}).values()]
@@ -247,6 +253,7 @@ def _quality_cells(section: Quality) -> list[QualityCell]:
 
 
 def _quality_cell(section: Quality, model: str, task: str, strategy: str, seed: int) -> QualityCell:
+    strategy = strategies.canonical(strategy)
     layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
     settings: dict[str, Any] = {"pooling": encoders.TABLE[model].pooling if model in encoders.TABLE else "cls"}
     for layer in layers:
@@ -254,8 +261,11 @@ def _quality_cell(section: Quality, model: str, task: str, strategy: str, seed: 
     for needed in ("epochs", "batch_size"):
         if needed not in settings:
             raise InputError(f"the quality section sets no {needed}")
-    drawn = {"mask_seed": seed} if strategies.check(strategy).random else {}
-    named: dict[str, Any] = {"model": model, "task": task, "seed": seed, "strategy": strategies.canonical(strategy)}
+    entry = strategies.check(strategy)
+    if settings.get("weight_decay") and not entry.decays:
+        raise InputError(f"strategy {strategy!r} needs weight_decay = 0: it would move weights that do not train")
+    drawn = {"mask_seed": seed} if entry.random else {}
+    named: dict[str, Any] = {"model": model, "task": task, "seed": seed, "strategy": strategy}
     named["learning_rate"] = _rate(section, layers, strategy)
     try:
         return QualityCell.model_validate(named | drawn | settings)
@@ -270,9 +280,11 @@ def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Se
     """
     for name in (strategy, strategy.partition(":")[0]):
         for layer in reversed(layers):
-            if name in layer.learning_rate:
-                return layer.learning_rate[name]
-            if name in layer.search:
-                rates = tuple(sorted(set(layer.search[name])))
+            fixed = {strategies.canonical(key): rate for key, rate in layer.learning_rate.items()}
+            searched = {strategies.canonical(key): rates for key, rates in layer.search.items()}
+            if name in fixed:
+                return fixed[name]
+            if name in searched:
+                rates = tuple(sorted(set(searched[name])))
                 return Search(method=section.search_method, rates=rates, seeds=tuple(section.search_seeds))
     raise InputError(f"no learning rate for strategy {strategy!r}; set one with --learning-rate {strategy}=1e-3")

@@ -94,7 +94,8 @@ def make_stepper(
     """
     parameters = trainable(applied.model)
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    warmup_steps = math.ceil(warmup_fraction * total_steps)
+    # The first step of a warm-up has rate 0, so a training of one step has none.
+    warmup_steps = min(math.ceil(warmup_fraction * total_steps), total_steps - 1)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps, total_steps)  # type: ignore[no-untyped-call]
     return Stepper(applied, kind, parameters, optimizer, schedule, clip_norm, autocast, seed)
 

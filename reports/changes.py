@@ -50,8 +50,7 @@ def judge(change: Change, limit: Limit) -> Change:
     """The change with its judgement against a limit on its metric.
 
     A change no larger than the limit is within it. A larger one is a regression or an improvement where it stands
-    out from the noise, within the limit where both runs' noise covers it, and otherwise, if for the worse, cannot
-    be judged.
+    out from the noise; where it does not, one for the worse cannot be judged: a noisy machine passes no gate.
     """
     change = replace(change, limit=limit.text)
     if change.before is None or change.after is None or change.standing == "incomparable":
@@ -59,7 +58,7 @@ def judge(change: Change, limit: Limit) -> Change:
     difference = change.after - change.before
     worse = -difference if limit.metric.higher_is_better else difference
     beyond = abs(worse) > limit.allowance(change.before) * (1 + 1e-9)
-    if not beyond or change.standing == "noise":
+    if not beyond:
         return replace(change, judgement="within limit")
     if change.standing == "clear":
         return replace(change, judgement="regressed" if worse > 0 else "improved")

@@ -33,13 +33,15 @@ class Side:
     """One run against the first.
 
     `failed` are records of cells that are ok in the first run and failed in this one. `unmet` are limits that nothing
-    shared could be held against. `only_before` and `only_after` are keys one of the two has a record of.
+    shared could be held against. `lost` are records of cells that are ok in the first run, planned in this one, and
+    without a record here. `only_before` and `only_after` are keys one of the two has a record of.
     """
 
     run: Run
     conditions: Table
     changes: tuple[Change, ...]
     failed: tuple[Record, ...]
+    lost: tuple[Record, ...]
     unmet: tuple[str, ...]
     shared: int
     only_before: tuple[str, ...]
@@ -49,12 +51,14 @@ class Side:
     def exit_code(self) -> int:
         """1 for a regression, 3 where nothing shared has a result or a limit could not be judged, else 0.
 
-        Where limits are given, a cell that was ok and now fails is a regression.
+        Where limits are given, a cell that was ok and now fails is a regression, and one that is planned and has no
+        record cannot be judged.
         """
         limited = bool(self.unmet) or any(change.limit for change in self.changes)
         if any(change.judgement == "regressed" for change in self.changes) or (limited and self.failed):
             return REGRESSION
-        unjudged = self.unmet or any(change.judgement == "cannot judge" for change in self.changes)
+        unjudged = bool(self.unmet) or any(change.judgement == "cannot judge" for change in self.changes)
+        unjudged = unjudged or (limited and bool(self.lost))
         return CANNOT_JUDGE if unjudged or not self.changes else OK
 
 
@@ -113,6 +117,7 @@ def _side(before: Run, after: Run, limits: Sequence[Limit]) -> Side:
     found = [*cost_changes(before, after, set(by_name)), *score_changes(before, after, set(by_name))]
     judged = [judge(change, by_name[change.metric]) if change.metric in by_name else change for change in found]
     met = {change.metric for change in found}
+    outstanding = set(after.outstanding)
     return Side(
         run=after,
         conditions=conditions_table([before.latest[key] for key in shared], [after.latest[key] for key in shared]),
@@ -120,6 +125,7 @@ def _side(before: Run, after: Run, limits: Sequence[Limit]) -> Side:
         failed=tuple(
             after.latest[key] for key in shared if before.latest[key].status == "ok" != after.latest[key].status
         ),
+        lost=tuple(record for key, record in before.latest.items() if record.status == "ok" and key in outstanding),
         unmet=tuple(limit.text for limit in limits if limit.metric.name not in met),
         shared=len(shared),
         only_before=tuple(key for key in before.latest if key not in after.latest),
@@ -142,6 +148,8 @@ def _lines(side: Side) -> list[str]:
     lines += [
         f"Failed here, ok in the first run: {describe_cell(record)} ({record.reason})." for record in side.failed
     ]
+    lines += [f"Without a record here, ok in the first run: {describe_cell(record)}." for record in side.lost]
+    lines += [f"Damaged: {bad}." for bad in side.run.bad]
     lines += [f"Cannot judge {limit}: no shared cell has this metric." for limit in side.unmet]
     lines += [f"Not comparable, {reason}: {metrics}." for reason, metrics in _incomparable(side.changes)]
     for word in ("cannot judge", "regressed"):

@@ -43,6 +43,9 @@ def _pairs(before: Run, after: Run) -> list[tuple[Place, Cost, Cost]]:
 
 
 def _change(name: str, place: Place, ours: Cost, theirs: Cost) -> Change:
+    models = {r.conditions.model_fingerprint for r in (ours.timed.record, theirs.timed.record) if r is not None}
+    if len(models) > 1:
+        return missing(name, place, None, None, "different models")
     if name == "step_ratio":
         return _ratio(name, place, ours, theirs)
     if name == "step_seconds":

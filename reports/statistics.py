@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 LEVEL = 0.95
+FEW = 5
 
 Values = Sequence[float] | NDArray[np.float64]
 
@@ -56,8 +57,14 @@ class Difference:
 
     @property
     def decided(self) -> bool:
-        """Whether there is an interval and it leaves out 0."""
-        return self.interval is not None and not self.interval.includes(0.0)
+        """Whether there is an interval and it leaves out 0.
+
+        Scores are counts over a split, so a few seeds may agree to the last digit by chance: an interval of no width
+        decides nothing below FEW seeds.
+        """
+        if self.interval is None or (self.interval.half_width == 0 and self.n < FEW):
+            return False
+        return not self.interval.includes(0.0)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Entry:
     sentence  what it trains, for people
     argument  what may follow a colon: None for nothing, else a short description of it
     random    whether it draws coordinates, so that a mask seed makes sense
+    decays    whether weight decay touches nothing but what trains
     choices   words the argument may join with '+'
     narrowed  the sentence where there is an argument, which stands for `{argument}` in it
     """
@@ -52,6 +53,7 @@ class Entry:
     sentence: str
     argument: str | None = None
     random: bool = False
+    decays: bool = True
     choices: tuple[str, ...] = ()
     narrowed: str = ""
 
@@ -83,6 +85,7 @@ TABLE: dict[str, Entry] = {
         "strategies.random_uniform_dense",
         "Trains the numbers random_uniform draws, by masking a full gradient: the costly way, for reference.",
         random=True,
+        decays=False,
     ),
     "layernorm": Entry("strategies.layernorm", "Trains the gain and bias of every LayerNorm of the encoder."),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was."),

@@ -2,6 +2,8 @@
 
 import copy
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +29,20 @@ def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
     """The configuration a cost cell is built from: the table's, or that of the encoder's folder."""
     fields = encoder.config
     if fields is None and encoder.folder is not None:
-        fields = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
+        fields = _fields(encoder.folder / "config.json")
     if fields is None:
         raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
     return configure(fields, cell.hidden_dropout, cell.attention_dropout)
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        raise InputError(f"{path} is not the configuration of an encoder: it names no model_type")
+    return fields
 
 
 def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:

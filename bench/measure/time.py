@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.audit import AuditError, wrong_selection
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.environment import set_matmul
@@ -48,8 +49,7 @@ def time_group(
     set_matmul(first.precision)
     timings = {cell.key: Timing() for cell in cells}
     for round_number in range(first.rounds):
-        shift = round_number % len(cells)
-        for place, cell in enumerate([*cells[shift:], *cells[:shift]]):
+        for place, cell in enumerate(turn_order(cells, round_number)):
             timing = timings[cell.key]
             if timing.failure is not None:
                 continue
@@ -66,9 +66,25 @@ def time_group(
     return timings
 
 
+def turn_order(cells: Sequence[CostCell], round_number: int) -> list[CostCell]:
+    """The cells in the order of one round, which rotates by a step that spreads each cell over early and late turns.
+
+    Replicates stand half a round from the cells they repeat, so that the pair of the noise floor sees as much drift
+    as any two cells do.
+    """
+    firsts, again = [c for c in cells if not c.replicate], [c for c in cells if c.replicate]
+    middle = len(cells) // 2
+    order = [*firsts[:middle], *again, *firsts[middle:]]
+    shift = round(round_number * len(order) / cells[0].rounds)
+    return [*order[shift:], *order[:shift]]
+
+
 def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[float], Counts]:
-    """Build, warm up, and time one cell's steps of one round."""
+    """Build, warm up, and time one cell's steps of one round. Raises AuditError where the wrong values train."""
     applied = apply_fresh(base, cell, device)
+    wrong = wrong_selection(applied)
+    if wrong:
+        raise AuditError(wrong)
     stepper = cost_stepper(applied, cell, device)
     batch = random_batch(cell, base.encoder.config.vocab_size, device)
     for step in range(cell.warmup_steps):

@@ -1,18 +1,22 @@
 """The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
 
 import statistics
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import strategies
 from bench import cost, encoders
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.memory import measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
-from bench.measure.time import time_group
+from bench.measure.time import time_group, turn_order
+from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
 TINY = Encoder(
@@ -90,12 +94,13 @@ def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
     turns: list[str] = []
     timings = time_group(cells, TINY, CPU, lambda turn: turns.append(turn.key))
     assert len(turns) == 9
-    assert turns[:3] == [c.key for c in cells]
-    assert turns[3] == cells[1].key
+    assert turns[:3] == [c.key for c in turn_order(cells, 0)]
+    assert turns[3] != turns[0]
     for one in cells:
         assert timings[one.key].step_seconds.shape == (3, 2)
         assert (timings[one.key].step_seconds > 0).all()
-    assert timings[FULL.key].order == [0, 2, 1]
+    assert timings[FULL.key].order == [turns[3 * number : 3 * number + 3].index(FULL.key) for number in range(3)]
+    assert sorted(timings[FULL.key].order) == [0, 1, 2]
 
 
 def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +124,43 @@ def test_a_batch_is_the_same_for_every_strategy() -> None:
     first, second = random_batch(FULL, 50, CPU), random_batch(cell("bitfit"), 50, CPU)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert first["input_ids"].shape == (2, 8)
+
+
+def test_each_cell_has_early_and_late_turns_and_the_pair_stands_apart() -> None:
+    cells = [cell(name) for name in ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "frozen", "x")]
+    cells = [c.model_copy(update={"rounds": 5}) for c in [*cells, cell("full", replicate=1)]]
+    places = [[turn_order(cells, number).index(c) for c in cells] for number in range(5)]
+    for number, order in enumerate(places):
+        assert sorted(order) == list(range(8)), number
+        assert (order[0] - order[-1]) % 8 == 4, "the pair is half a round apart"
+    for one in zip(*places, strict=True):
+        assert min(one) <= 1
+        assert max(one) >= 6
+
+
+def test_a_cell_that_trains_the_wrong_values_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = strategies.resolve
+
+    def leaky(name: str) -> Any:
+        def apply(model: nn.Module, context: Context) -> Applied:
+            applied = honest(name)(model, context)
+            model.get_submodule("encoder.embeddings.word_embeddings").requires_grad_(True)
+            return applied
+
+        return apply
+
+    monkeypatch.setattr(strategies, "resolve", leaky)
+    outcomes = cost.run_group([cell("bitfit")], TINY, CPU, lambda cell, what: None)
+    (outcome,) = outcomes.values()
+    assert outcome.status == "audit_failed"
+    assert "word_embeddings" in str(outcome.reason)
+
+
+def test_the_memory_of_this_code_is_measured_whatever_folder_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("raise RuntimeError('another copy')")
+    monkeypatch.chdir(tmp_path)
+    known = CostCell(model="minilm", strategy="frozen", batch_size=1, length=8)
+    assert measure_peak(known, encoders.find("minilm"), CPU).peak_allocated_bytes > 2**20

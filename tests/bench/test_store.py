@@ -8,7 +8,7 @@ import pytest
 from bench.cell import CostCell
 from bench.errors import InputError
 from bench.record import Conditions, CostResult, Counts, Manifest, Record, StepTimes
-from bench.store import RECORDS, RunStore, suite_hash
+from bench.store import MANIFEST, RECORDS, RunStore, suite_hash
 
 CELL = CostCell(model="minilm", strategy="full", batch_size=2, length=8)
 CONDITIONS = Conditions(
@@ -137,3 +137,23 @@ def test_a_record_whose_key_is_not_its_cells_is_refused() -> None:
 def test_a_suite_is_known_by_its_keys_in_any_order() -> None:
     assert suite_hash(["a", "b"]) == suite_hash(["b", "a"])
     assert suite_hash(["a", "b"]) != suite_hash(["a", "c"])
+
+
+def test_records_without_their_manifest_are_not_taken_over(store: RunStore) -> None:
+    store.append(record())
+    manifest = store.manifest
+    (store.folder / MANIFEST).unlink()
+    with pytest.raises(InputError, match=f"no {MANIFEST}"):
+        RunStore.create(store.folder, manifest)
+
+
+def test_a_manifest_of_garbage_is_named(store: RunStore) -> None:
+    (store.folder / MANIFEST).write_bytes(b"\xff\xfe\x00garbage")
+    with pytest.raises(InputError, match="damaged"):
+        RunStore.open(store.folder)
+
+
+def test_records_that_are_no_file_are_named(store: RunStore) -> None:
+    (store.folder / RECORDS).mkdir()
+    with pytest.raises(InputError, match="cannot read"):
+        store.read()

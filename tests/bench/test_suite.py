@@ -1,11 +1,13 @@
 """Suites: strict files, resolved cells, and what the command line may change."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import overrides, suite
+from bench import encoders, overrides, suite
 from bench.cell import CostCell, QualityCell
 from bench.errors import InputError
 from strategies.errors import StrategyError
@@ -184,3 +186,63 @@ def test_model_folders_go_by_their_own_name(tmp_path: Path) -> None:
         overrides.model_folders([str(tmp_path / "one/tiny"), str(tmp_path / "two/tiny")])
     with pytest.raises(InputError, match=r"no config\.json"):
         overrides.model_folders([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("bitfit = 1e-3", "bitift = 1e-3", "did you mean 'bitfit'"),
+        ("[quality.task.pos-synthetic]", "[quality.task.pos-synthetc]", "did you mean 'pos-synthetic'"),
+        ("[quality.task.pos-synthetic]", "[quality.model.minlm]", "did you mean 'minilm'"),
+        ("seeds = [0, 1]", "seeds = [true]", "seeds"),
+        ("seeds = [0, 1]", "seeds = [-1]", "seeds"),
+        ("epochs = 2", 'epochs = "2"', "epochs"),
+        ('name = "mine"', 'name = "../mine"', "name"),
+        ("batch_size = 8", "batch_size = 8\nweight_decay = 0.1", "weight_decay = 0"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(old: str, new: str, said: str) -> None:
+    text = TEXT.replace("random_uniform", "random_uniform_dense").replace(old, new, 1)
+    with pytest.raises((InputError, StrategyError), match=said):
+        suite.parse(text, "here").cells(accelerator=False)
+
+
+def test_a_suite_without_cells_is_refused() -> None:
+    with pytest.raises(InputError, match="no cells"):
+        suite.parse('name = "empty"\ndescription = "none"', "here").cells(accelerator=True)
+
+
+def test_a_rate_is_found_whatever_order_roles_are_named_in() -> None:
+    chosen = overrides.apply(
+        suite.parse(TEXT, "here"),
+        skip="cost",
+        quality={"strategies": ["bitfit:intermediate+query"], "tasks": ["questions"]},
+        cost={},
+        rates=["bitfit:query+intermediate=1e-9"],
+    )
+    assert {(cell.strategy, cell.learning_rate) for cell in quality_cells(chosen)} == {
+        ("bitfit:query+intermediate", 1e-9)
+    }
+
+
+def test_cost_cells_alone_take_overrides() -> None:
+    shared = {"models": ["bert-base"], "strategies": ["bitfit"], "precision": "bf16"}
+    chosen = overrides.apply(suite.parse(TEXT, "here"), skip="quality", quality=shared, cost=shared, rates=None)
+    cells = chosen.cells(accelerator=False)
+    assert {(cell.kind, cell.model, cell.precision) for cell in cells} == {("cost", "bert-base", "bf16")}
+
+
+def test_a_folder_cannot_take_the_name_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="like a model of the program"):
+        overrides.model_folders([str(tmp_path / "minilm")])
+
+
+def test_a_copy_of_known_weights_is_known_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / encoders.WEIGHTS).write_bytes(b"the same weights")
+    digest = hashlib.sha256(b"the same weights").hexdigest()
+    monkeypatch.setitem(encoders.TABLE, "minilm", replace(encoders.TABLE["minilm"], weights=digest))
+    assert encoders.find("mine", {"mine": tmp_path}).tuned_on == ("NLI", "QQP", "captions")
+    (tmp_path / "other").mkdir()
+    assert encoders.find("other", {"other": tmp_path / "other"}).tuned_on == ()
