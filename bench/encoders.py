@@ -4,6 +4,7 @@ Torch-free. Any other encoder is named by the folder that holds it.
 """
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,15 +95,56 @@ TABLE: dict[str, Encoder] = {
 }
 
 
+DECODERS = frozenset(
+    {
+        "bloom",
+        "gemma",
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neo",
+        "gpt_neox",
+        "gptj",
+        "llama",
+        "mistral",
+        "olmo",
+        "opt",
+        "phi",
+        "qwen2",
+        "qwen3",
+    }
+)
+"""Architectures, by `model_type`, whose tokens see only those before them: the first one sees nothing of a text."""
+
+
+def default_pooling(model_type: str) -> Pooling:
+    """The head an architecture is used with unless something else is known of the model or asked for."""
+    return "last" if model_type in DECODERS else "cls"
+
+
 def find(name: str, folders: Mapping[str, Path] | None = None) -> Encoder:
     """The encoder called `name`: one of `folders` (name -> folder) or of the table.
 
-    Raises InputError, with the nearest name, for any other.
+    Raises InputError for a folder whose configuration cannot be read and, with the nearest name, for any other name.
     """
     if folders and name in folders:
-        return Encoder(name, f"The encoder in the folder {name}.", folder=folders[name])
+        pooling = default_pooling(folder_config(folders[name])["model_type"])
+        return Encoder(name, f"The encoder in the folder {name}.", folder=folders[name], pooling=pooling)
     if name not in TABLE:
         near = difflib.get_close_matches(name, TABLE, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TABLE)}"
         raise InputError(f"unknown model {name!r}; {hint} A folder with an encoder works too: --model ./folder")
     return TABLE[name]
+
+
+def folder_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of an encoder's folder. Raises InputError where it is missing or no JSON object."""
+    path = folder / "config.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder} holds no encoder: it has no config.json") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        raise InputError(f"{path} names no model_type; it is not the configuration of a transformers model")
+    return fields

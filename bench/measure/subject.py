@@ -1,7 +1,6 @@
 """What a cost cell measures: a model built from its configuration, a strategy, and batches of random tokens."""
 
 import copy
-import json
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from transformers import PretrainedConfig
 import strategies
 from bench.audit import trainable_counts
 from bench.cell import CostCell
-from bench.encoders import Encoder
+from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
 from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
 from bench.record import Counts
@@ -27,7 +26,7 @@ def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
     """The configuration a cost cell is built from: the table's, or that of the encoder's folder."""
     fields = encoder.config
     if fields is None and encoder.folder is not None:
-        fields = json.loads((encoder.folder / "config.json").read_text(encoding="utf-8"))
+        fields = folder_config(encoder.folder)
     if fields is None:
         raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
     return configure(fields, cell.hidden_dropout, cell.attention_dropout)
