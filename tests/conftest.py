@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from families import DECODERS, ENCODERS, SIZES, VOCABULARY
 
 if TYPE_CHECKING:

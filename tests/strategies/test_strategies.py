@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import DECODERS, ENCODERS
 from torch import Tensor, nn
 
 import strategies
@@ -15,6 +14,7 @@ from bench.audit import Auditor
 from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
+from families import DECODERS, ENCODERS
 from strategies import delta
 from strategies.interface import Applied, Context
 
@@ -27,7 +27,11 @@ APPLICABLE = [
     *((name, family) for name in NAMES for family in ENCODERS),
     *((name, family) for name in FUSED for family in DECODERS),
 ]
-HEADS: list[tuple[HeadKind, Pooling | None]] = [("classification", None), ("classification", "mean"), ("tagging", None)]
+HEADS: list[tuple[HeadKind, Pooling | None]] = [
+    ("classification", None),
+    ("classification", "mean"),
+    ("tagging", None),
+]
 
 
 def apply(name: str, model: nn.Module, mask_seed: int = 5) -> Applied:
