@@ -4,6 +4,7 @@ Every model is a `TaskModel`: parameters named `encoder.*` and `head.*`. The hea
 trains under every strategy; all else, a pretrained pooler included, is the encoder.
 """
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Mapping
@@ -197,13 +198,23 @@ def load_encoder(
         if missing and all("pooler" in name.split(".") for name in missing):
             model, info = AutoModel.from_pretrained(where, **load, add_pooling_layer=False)
             missing = set(info["missing_keys"])
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+        tokenizer = _load_tokenizer(where, kind, options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"cannot load the encoder {encoder.name!r} from {where}: {reason}") from None
     if missing:
         raise InputError(f"{where} lacks {len(missing)} encoder tensors, {sorted(missing)[0]!r} among them")
     return model, tokenizer
+
+
+def _load_tokenizer(where: str, kind: HeadKind, options: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer, which for tagging keeps words apart that come already split."""
+    load = functools.partial(transformers.AutoTokenizer.from_pretrained, where, trust_remote_code=False, **options)
+    tokenizer: PreTrainedTokenizerBase = load()
+    # Byte-level tokenizers know a new word by the space before it, which split words have lost.
+    if kind == "tagging" and getattr(tokenizer, "add_prefix_space", None) is False:
+        tokenizer = load(add_prefix_space=True)
+    return tokenizer
 
 
 def _whereabouts(encoder: Encoder, cache_dir: Path, offline: bool) -> tuple[str, dict[str, Any]]:
