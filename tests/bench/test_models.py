@@ -158,6 +158,8 @@ strategies = ["full", "bitfit", "random_uniform"]
 seeds = [0]
 epochs = 1
 batch_size = 8
+train_examples = 32
+curve_points = 1
 learning_rate = {full = 1e-3, bitfit = 1e-2, random_uniform = 1e-2}
 """
 
