@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from transformers import (
-    AlbertConfig,
+    AutoConfig,
     BertConfig,
     CamembertConfig,
-    DebertaV2Config,
     ErnieConfig,
-    GPT2Config,
-    MPNetConfig,
     PretrainedConfig,
 )
 
@@ -32,12 +30,20 @@ TinyModel = Callable[..., TaskModel]
 
 BERT_BASE = BertConfig(vocab_size=28996)
 MINILM_L6 = BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
+
+
+def configuration(model_type: str, **fields: Any) -> PretrainedConfig:
+    config: PretrainedConfig = AutoConfig.for_model(model_type, **fields)
+    return config
+
+
 # Layers, widths and vocabularies of the models as published.
 REAL: dict[str, PretrainedConfig] = {
-    "albert-base-v2": AlbertConfig(
-        hidden_size=768, num_attention_heads=12, intermediate_size=3072, embedding_size=128, vocab_size=30000
+    "albert-base-v2": configuration(
+        "albert", hidden_size=768, num_attention_heads=12, intermediate_size=3072, embedding_size=128, vocab_size=30000
     ),
-    "deberta-v3-base": DebertaV2Config(
+    "deberta-v3-base": configuration(
+        "deberta-v2",
         vocab_size=128100,
         hidden_size=768,
         num_hidden_layers=12,
@@ -51,8 +57,8 @@ REAL: dict[str, PretrainedConfig] = {
         norm_rel_ebd="layer_norm",
         position_biased_input=False,
     ),
-    "mpnet-base": MPNetConfig(vocab_size=30527, max_position_embeddings=514),
-    "gpt2": GPT2Config(),
+    "mpnet-base": configuration("mpnet", vocab_size=30527, max_position_embeddings=514),
+    "gpt2": configuration("gpt2"),
 }
 # One layer of 768, counted once: biases of four attention maps, 3072 + 768 of the feed-forward maps, two norms.
 LAYER_BIASES = 4 * 768 + 3072 + 768 + 2 * 768  # 8,448
@@ -191,25 +197,19 @@ def test_layers_that_share_weights_are_counted_once(tiny_model: TinyModel) -> No
 
 @pytest.mark.parametrize("name", ["bitfit", "bq_b2", "layernorm", "random_uniform"])
 @pytest.mark.parametrize(
-    "config",
+    ("model_type", "fields"),
     [
-        AlbertConfig(
-            hidden_size=32, embedding_size=8, intermediate_size=64, num_attention_heads=2, num_hidden_layers=6,
-            num_hidden_groups=2, inner_group_num=3,
-        ),
-        DebertaV2Config(
-            hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2, conv_kernel_size=3,
-            relative_attention=True, pos_att_type="p2c|c2p", position_buckets=8, embedding_size=8,
-        ),
-        DebertaV2Config(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=2),
-        GPT2Config(n_embd=32, n_layer=2, n_head=2, n_inner=40),
+        ("albert", {"embedding_size": 8, "num_hidden_layers": 6, "num_hidden_groups": 2, "inner_group_num": 3}),
+        ("deberta-v2", {"relative_attention": True, "pos_att_type": "p2c|c2p", "position_buckets": 8}),
+        ("deberta-v2", {"conv_kernel_size": 3, "embedding_size": 8}),
+        ("gpt2", {"n_inner": 40}),
     ],
-    ids=["albert groups", "deberta-v2 extras", "deberta-v2 plain", "gpt2 narrow"],
-)  # fmt: skip
-def test_what_a_configuration_adds_is_expected(config: PretrainedConfig, name: str) -> None:
-    if name == "bq_b2" and config.model_type == "gpt2":
+)
+def test_what_a_configuration_adds_is_expected(model_type: str, fields: dict[str, Any], name: str) -> None:
+    if name == "bq_b2" and model_type == "gpt2":
         name = "bitfit:query_key_value+intermediate"
-    applied = apply(name, weightless(config, "classification"))
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 64}
+    applied = apply(name, weightless(configuration(model_type, **sizes | fields), "classification"))
     assert trained(applied.model) == dict(applied.expected.trainable) != {}
     assert applied.expected.budget in (None, applied.expected.count)
 

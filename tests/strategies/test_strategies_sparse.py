@@ -103,7 +103,7 @@ def test_gradients_equal_dense_ones_in_float64(
     monkeypatch.setattr(sparse, "CHUNK_BYTES", chunk_bytes)
     generator = torch.Generator().manual_seed(1)
     # Either way the weight is stored as 5 x 8, which is what was drawn from.
-    dense = nn.Linear(8, 5, dtype=torch.float64) if inputs == 8 else Conv1D(nf=8, nx=5).double()
+    dense = nn.Linear(8, 5, dtype=torch.float64) if inputs == 8 else Conv1D(nf=8, nx=5).double()  # type: ignore[no-untyped-call]
     layer = SparseLinear(copy.deepcopy(dense), drawn)
     ours, theirs = (
         torch.randn((*shape, inputs), generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
