@@ -51,19 +51,22 @@ def encode(
 ) -> Encoded:
     """Tokenise examples, cutting at `max_length` tokens; pairs lose from their longer half first.
 
-    Raises DataError for a tokenizer that gives no word alignment where the task needs one.
+    Raises DataError for a tokenizer that gives no word alignment where the task needs one or cannot tell the two
+    texts of a pair apart, and for an example that leaves no token.
     """
     tagging = kind == "tagging"
     if tagging and not tokenizer.is_fast:
         raise DataError(f"{type(tokenizer).__name__} gives no word alignment; tagging needs a fast tokenizer")
-    if tagging:
-        columns: list[list[Any]] = [[list(example.text) for example in examples]]
-    else:
-        columns = [list(column) for column in zip(*(example.text for example in examples), strict=True)]
+    columns = [[list(example.text) for example in examples]] if tagging else _columns(examples, tokenizer)
     coded = tokenizer(
         *columns, truncation=True, max_length=max_length, is_split_into_words=tagging, return_token_type_ids=True
     )
     lengths = [len(row) for row in coded["input_ids"]]
+    if 0 in lengths:
+        raise DataError(
+            f"the text {examples[lengths.index(0)].text!r} leaves no token, and {type(tokenizer).__name__} adds none "
+            "of its own; remove it from the data"
+        )
     unscored = 0
     if tagging:
         rows = [
@@ -83,6 +86,21 @@ def encode(
         per_token=tagging,
         unscored=unscored,
     )
+
+
+def _columns(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[Any]]:
+    """First texts and, of pairs, second texts.
+
+    Where the tokenizer puts nothing between the two, its end-of-text token does: a decoder would read them as one.
+    """
+    columns: list[list[Any]] = [list(column) for column in zip(*(example.text for example in examples), strict=True)]
+    between = tokenizer.num_special_tokens_to_add(pair=True) - tokenizer.num_special_tokens_to_add(pair=False)
+    if len(columns) == 1 or between > 0:
+        return columns
+    if tokenizer.eos_token is None:
+        raise DataError(f"{type(tokenizer).__name__} has no token to put between the two texts of a pair")
+    first, second = columns
+    return [first, [tokenizer.eos_token + text for text in second]]
 
 
 def _first_token_labels(word_ids: Sequence[int | None], tags: tuple[int, ...]) -> Ints:

@@ -6,6 +6,7 @@ Torch-free. Any other encoder is named by the folder that holds it.
 import difflib
 import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,10 +103,36 @@ TABLE: dict[str, Encoder] = {
 }
 
 
+DECODERS = frozenset(
+    {
+        "bloom",
+        "gemma",
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neo",
+        "gpt_neox",
+        "gptj",
+        "llama",
+        "mistral",
+        "olmo",
+        "opt",
+        "phi",
+        "qwen2",
+        "qwen3",
+    }
+)
+"""Architectures, by `model_type`, whose tokens see only those before them: the first one sees nothing of a text."""
+
+
+def default_pooling(model_type: str) -> Pooling:
+    """The head an architecture is used with unless something else is known of the model or asked for."""
+    return "last" if model_type in DECODERS else "cls"
+
+
 def find(name: str, folders: Mapping[str, Path] | None = None) -> Encoder:
     """The encoder called `name`: one of `folders` (name -> folder) or of the table.
 
-    Raises InputError, with the nearest name, for any other.
+    Raises InputError for a folder whose configuration cannot be read and, with the nearest name, for any other name.
     """
     if folders and name in folders:
         return _in_folder(name, folders[name])
@@ -118,7 +145,7 @@ def find(name: str, folders: Mapping[str, Path] | None = None) -> Encoder:
 
 @functools.cache
 def _in_folder(name: str, folder: Path) -> Encoder:
-    """The encoder in a folder, with what is known of its weights where they are those of the table."""
+    """The encoder in a folder, with what is known of its architecture, and of weights that are those of the table."""
     weights = folder / WEIGHTS
     if weights.is_file():
         with weights.open("rb") as file:
@@ -127,4 +154,19 @@ def _in_folder(name: str, folder: Path) -> Encoder:
         digest = ""
     known = next((encoder for encoder in TABLE.values() if encoder.weights == digest), None)
     sentence = f"The encoder in the folder {name}" + (f", a copy of {known.name}." if known else ".")
-    return Encoder(name, sentence, folder=folder, tuned_on=known.tuned_on if known else ())
+    pooling = known.pooling if known else default_pooling(folder_config(folder)["model_type"])
+    return Encoder(name, sentence, folder=folder, pooling=pooling, tuned_on=known.tuned_on if known else ())
+
+
+def folder_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of an encoder's folder. Raises InputError where it is missing or no JSON object."""
+    path = folder / "config.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder} holds no encoder: it has no config.json") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        raise InputError(f"{path} names no model_type; it is not the configuration of a transformers model")
+    return fields

@@ -12,7 +12,6 @@ import torch
 
 from bench import __version__
 from bench.errors import InputError
-from bench.models import ATTENTION
 from bench.record import Conditions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,9 +76,9 @@ def _cpu_model() -> str:
 
 
 def conditions(
-    device: torch.device, precision: str, *, model_fingerprint: str, data_fingerprint: str | None
+    device: torch.device, precision: str, *, attention: str, model_fingerprint: str, data_fingerprint: str | None
 ) -> Conditions:
-    """Everything that surrounds a measurement made now."""
+    """Everything that surrounds a measurement made now; `attention` is the model's own implementation."""
     commit, dirty = code_commit()
     return Conditions(
         code_commit=commit,
@@ -93,7 +92,7 @@ def conditions(
         driver=_driver(device),
         threads=torch.get_num_threads(),
         precision=precision,
-        attention=ATTENTION,
+        attention=attention,
         python=platform.python_version(),
         platform=platform.platform(),
     )

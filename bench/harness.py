@@ -69,11 +69,12 @@ def preflight(cells: Sequence[Planned], session: Session) -> None:
 def _check_length(cell: Planned, session: Session) -> None:
     """Raises InputError where the cell's sequences are longer than its model has positions for."""
     if isinstance(cell, QualityCell):
-        length, config = cell.max_length, session.pristine(cell).encoder.config
+        splits, config = session.splits(cell), session.pristine(cell).encoder.config
+        length = max(int(split.lengths.max()) for split in (splits.train, splits.selection, splits.evaluation))
     else:
         length, config = cell.length, cost_config(cell, session.encoder(cell.model))
-    # RoBERTa counts positions from behind the padding token's id.
-    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    # RoBERTa and its kin count positions from behind the padding token's id.
+    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and length > positions - offset:
         raise InputError(

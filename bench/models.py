@@ -4,6 +4,7 @@ Every model is a `TaskModel`: parameters named `encoder.*` and `head.*`. The hea
 trains under every strategy; all else, a pretrained pooler included, is the encoder.
 """
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Mapping
@@ -18,26 +19,28 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 from bench import archives
 from bench.cell import Pooling
-from bench.encoders import Encoder
+from bench.encoders import DECODERS, Encoder
 from bench.errors import InputError
 from bench.tasks.base import HeadKind
 
 transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
-ATTENTION = "sdpa"
 HEAD_PREFIX = "head."
 INITIALIZER_STD = 0.02
 # Architectures whose pooler was trained in pretraining; elsewhere a pooler would be new, so the head has its own.
 PRETRAINED_POOLER = frozenset({"bert", "albert"})
+# What architectures call the dropout of their hidden states and of their attention; GPT-2 has two of the former.
+HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop")
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
 class Head(nn.Module):
     """Hidden states to logits.
 
     `reduce` is 'pooler' (the encoder's own pooled output), 'first' (first token through a new dense layer
-    with tanh), 'mean' (masked mean of the last layer) or 'none' (every token). Logits are shaped
-    (batch, outputs), or (batch, length, outputs) for 'none'.
+    with tanh), 'mean' (masked mean of the last layer), 'last' (last real token) or 'none' (every token).
+    Logits are shaped (batch, outputs), or (batch, length, outputs) for 'none'.
     """
 
     def __init__(self, reduce: str, hidden: int, outputs: int, dropout: float) -> None:
@@ -56,10 +59,18 @@ class Head(nn.Module):
         elif self.reduce == "mean":
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
             hidden = (hidden * mask).sum(1) / mask.sum(1)
+        elif self.reduce == "last":
+            hidden = hidden[torch.arange(len(hidden), device=hidden.device), _last_real(attention_mask)]
         elif self.dense is not None:
             hidden = torch.tanh(self.dense(self.dropout(hidden[:, 0])))
         logits: Tensor = self.out(self.dropout(hidden))
         return logits
+
+
+def _last_real(attention_mask: Tensor) -> Tensor:
+    """Position of the last real token of each row, (batch,), whichever side the padding is on."""
+    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    return (attention_mask * positions).argmax(1)
 
 
 class TaskModel(nn.Module):
@@ -69,28 +80,36 @@ class TaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self._typed = "token_type_ids" in inspect.signature(type(encoder).forward).parameters
+        known = inspect.signature(type(encoder).forward).parameters
+        decoder = encoder.config.model_type in DECODERS
+        # GPT-2 takes segment ids and embeds them as words; only a model with segments of its own should get any.
+        self._segmented = "token_type_ids" in known and getattr(encoder.config, "type_vocab_size", 0) > 1
+        self._positioned = decoder and "position_ids" in known
+        # Nothing is generated, and a cache of keys and values would only hold memory.
+        self._options = {"use_cache": False} if decoder and "use_cache" in known else {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Token ids, mask and segment ids, each (batch, length), to logits; segments may be ignored."""
-        typed = {"token_type_ids": token_type_ids} if self._typed and token_type_ids is not None else {}
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **typed)
+        inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask, **self._options}
+        if self._segmented and token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        if self._positioned:
+            # Counted over real tokens, so that it does not matter which side the padding is on.
+            inputs["position_ids"] = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        output = self.encoder(**inputs)
         logits: Tensor = self.head(output.last_hidden_state, getattr(output, "pooler_output", None), attention_mask)
         return logits
 
 
 def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling: Pooling, seed: int) -> TaskModel:
-    """Put a new head on `encoder` (not copied). The head's weights depend on `seed` and nothing else."""
-    if kind == "tagging":
-        reduce = "none"
-    elif pooling == "mean":
-        reduce = "mean"
-    else:
-        reduce = "first" if getattr(encoder, "pooler", None) is None else "pooler"
+    """Put a new head on `encoder` (not copied). The head's weights depend on `seed` and nothing else.
+
+    Raises InputError where the head would read the first token of a decoder.
+    """
     config = encoder.config
-    dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.0))
+    dropout = next((getattr(config, name) for name in HIDDEN_DROPOUT if hasattr(config, name)), 0.0)
     device = next(encoder.parameters()).device
-    head = Head(reduce, config.hidden_size, outputs, dropout).to(device)
+    head = Head(_reduction(encoder, kind, pooling), config.hidden_size, outputs, dropout).to(device)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in head.named_parameters():
@@ -99,6 +118,20 @@ def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling:
                 fresh.normal_(0.0, INITIALIZER_STD, generator=generator)
             parameter.copy_(fresh)
     return TaskModel(encoder, head)
+
+
+def _reduction(encoder: PreTrainedModel, kind: HeadKind, pooling: Pooling) -> str:
+    """What the head does with the hidden states, as `Head` calls it."""
+    if kind == "tagging":
+        return "none"
+    if pooling != "cls":
+        return pooling
+    if encoder.config.model_type in DECODERS:
+        raise InputError(
+            f"pooling 'cls' reads the first token, which in a {encoder.config.model_type} model sees no other; "
+            "set pooling to 'last' or 'mean'"
+        )
+    return "first" if getattr(encoder, "pooler", None) is None else "pooler"
 
 
 def configure(
@@ -117,17 +150,24 @@ def configure(
 
 def with_dropout(config: PretrainedConfig, hidden: float | None, attention: float | None) -> PretrainedConfig:
     """Set the dropout rates of `config` in place where they are not None, under the names its architecture uses."""
-    for names, value in (
-        (("hidden_dropout_prob", "dropout"), hidden),
-        (("attention_probs_dropout_prob", "attention_dropout"), attention),
-    ):
+    for names, value in ((HIDDEN_DROPOUT, hidden), (ATTENTION_DROPOUT, attention)):
         if value is None:
             continue
         present = [name for name in names if hasattr(config, name)]
         if not present:
             raise InputError(f"{config.model_type} has none of {', '.join(names)}: its dropout cannot be set")
-        setattr(config, present[0], value)
+        for name in present:
+            setattr(config, name, value)
     return config
+
+
+def attention_of(config: PretrainedConfig) -> str:
+    """The attention a model of this configuration is built with: torch's fused one where the architecture has it.
+
+    Raises InputError for an architecture that is not known.
+    """
+    # Asked for, transformers refuses sdpa where it is lacking; left to itself, it may choose something else.
+    return "sdpa" if getattr(_architecture(config), "_supports_sdpa", False) else "eager"
 
 
 def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> PreTrainedModel:
@@ -135,7 +175,7 @@ def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config, attn_implementation=ATTENTION, **_pooler_argument(config, kind, pooling)
+            config, attn_implementation=attention_of(config), **_pooler_argument(config, kind, pooling)
         )
     return encoder
 
@@ -158,14 +198,14 @@ def load_encoder(
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=False, **options)
         config = with_dropout(config, hidden_dropout, attention_dropout)
-        load = {"config": config, "use_safetensors": True, "attn_implementation": ATTENTION, "dtype": torch.float32}
-        load |= {"output_loading_info": True, "trust_remote_code": False, **options}
+        load = {"config": config, "use_safetensors": True, "dtype": torch.float32, "trust_remote_code": False}
+        load |= {"attn_implementation": attention_of(config), "output_loading_info": True, **options}
         model, info = AutoModel.from_pretrained(where, **load, **_pooler_argument(config, kind, pooling))
         missing = set(info["missing_keys"])
         if missing and all("pooler" in name.split(".") for name in missing):
             model, info = AutoModel.from_pretrained(where, **load, add_pooling_layer=False)
             missing = set(info["missing_keys"])
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+        tokenizer = _load_tokenizer(where, kind, options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise InputError(
@@ -174,6 +214,16 @@ def load_encoder(
     if missing:
         raise InputError(f"{where} lacks {len(missing)} encoder tensors, {sorted(missing)[0]!r} among them")
     return model, tokenizer
+
+
+def _load_tokenizer(where: str, kind: HeadKind, options: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer, which for tagging keeps words apart that come already split."""
+    load = functools.partial(transformers.AutoTokenizer.from_pretrained, where, trust_remote_code=False, **options)
+    tokenizer: PreTrainedTokenizerBase = load()
+    # Byte-level tokenizers know a new word by the space before it, which split words have lost.
+    if kind == "tagging" and getattr(tokenizer, "add_prefix_space", None) is False:
+        tokenizer = load(add_prefix_space=True)
+    return tokenizer
 
 
 def _whereabouts(encoder: Encoder, cache_dir: Path, offline: bool) -> tuple[str, dict[str, Any]]:
@@ -192,14 +242,18 @@ def _whereabouts(encoder: Encoder, cache_dir: Path, offline: bool) -> tuple[str,
 
 def _pooler_argument(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> dict[str, bool]:
     """`add_pooling_layer` where the architecture knows it: a pooler only where the head reads a pretrained one."""
-    try:
-        architecture: Any = transformers.MODEL_MAPPING[type(config)]
-    except KeyError:
-        raise InputError(f"{config.model_type!r} is no architecture with a base model in transformers") from None
-    if "add_pooling_layer" not in inspect.signature(architecture).parameters:
+    if "add_pooling_layer" not in inspect.signature(_architecture(config)).parameters:
         return {}
     wanted = kind != "tagging" and pooling == "cls" and config.model_type in PRETRAINED_POOLER
     return {"add_pooling_layer": wanted}
+
+
+def _architecture(config: PretrainedConfig) -> Any:
+    """The base model's class. Raises InputError where transformers has none."""
+    try:
+        return transformers.MODEL_MAPPING[type(config)]
+    except KeyError:
+        raise InputError(f"{config.model_type!r} is no architecture with a base model in transformers") from None
 
 
 def fingerprint(encoder: nn.Module) -> str:

@@ -44,7 +44,7 @@ class Request:
 def run(request: Request, console: Console) -> Exit:
     """Run the suite or what is left of it; the report is rewritten as cells finish, and at the end."""
     device = choose_device(request.device)
-    cells = request.suite.cells(accelerator=device.type != "cpu")
+    cells = request.suite.cells(accelerator=device.type != "cpu", folders=request.model_folders)
     prepare(device, {cell.precision for cell in cells}, request.threads)
     timeout = request.suite.timeout_minutes
     session = Session(

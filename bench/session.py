@@ -14,7 +14,7 @@ from bench.batching import Encoded, encode
 from bench.cell import Cell, CostCell, TrainingCell
 from bench.environment import conditions
 from bench.measure.subject import cost_config
-from bench.models import config_fingerprint, fingerprint, load_encoder
+from bench.models import attention_of, config_fingerprint, fingerprint, load_encoder
 from bench.record import Conditions
 from bench.tasks.base import Source, TaskData
 
@@ -111,10 +111,19 @@ class Session:
     def conditions(self, cell: Cell) -> Conditions:
         """What surrounds a measurement of `cell` made now."""
         if isinstance(cell, CostCell):
-            model, data = config_fingerprint(cost_config(cell, self.encoder(cell.model))), None
+            config = cost_config(cell, self.encoder(cell.model))
+            model, data, attention = config_fingerprint(config), None, attention_of(config)
         else:
-            model, data = self.pristine(cell).fingerprint, self.task(cell.task).fingerprint
-        return conditions(self.options.device, cell.precision, model_fingerprint=model, data_fingerprint=data)
+            pristine = self.pristine(cell)
+            model, data = pristine.fingerprint, self.task(cell.task).fingerprint
+            attention = pristine.encoder.config._attn_implementation
+        return conditions(
+            self.options.device,
+            cell.precision,
+            attention=attention,
+            model_fingerprint=model,
+            data_fingerprint=data,
+        )
 
     def marks(self, cell: Cell) -> list[str]:
         """Warnings that must appear wherever the result of `cell` does."""

@@ -18,6 +18,7 @@ from bench.search import budget_epochs
 from bench.store import suite_hash
 
 Names = Annotated[list[str], Field(min_length=1)]
+Folders = Mapping[str, Path] | None
 REFERENCE = "full"
 RATES = frozenset({"learning_rate", "search"})
 
@@ -91,17 +92,18 @@ class Suite(_Strict):
     quality: Quality | None = None
     cost: list[Cost] = []
 
-    def cells(self, *, accelerator: bool) -> list[Planned]:
+    def cells(self, *, accelerator: bool, folders: Folders = None) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
 
-        Raises InputError for a strategy without a learning rate, and where there is no cell at all.
+        `folders` holds the models that are folders, by name. Raises InputError for a strategy without a learning
+        rate, for a model that is not known, and where there is no cell at all.
         """
         resolved: list[Planned] = []
         for section in self.cost:
             if section.when == "always" or accelerator:
-                resolved += _cost_cells(section)
+                resolved += _cost_cells(section, folders)
         if self.quality is not None:
-            resolved += _quality_cells(self.quality)
+            resolved += _quality_cells(self.quality, folders)
         if not resolved:
             raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
@@ -214,27 +216,28 @@ def _explain(error: ValidationError) -> str:
     return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _cost_cells(section: Cost) -> list[Planned]:
+def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
     """The cells of one cost section; full fine-tuning is always among them, twice."""
     fields = section.model_dump(exclude={"when", "models", "strategies", "shapes"}, exclude_none=True)
     names = [REFERENCE, *(strategies.canonical(name) for name in section.strategies if name != REFERENCE)]
     cells: list[Planned] = []
     for model in section.models:
+        pooling = encoders.find(model, folders).pooling
         for batch_size, length in section.shapes:
-            shape = {"model": model, "batch_size": batch_size, "length": length, **fields}
-            shape["pooling"] = encoders.TABLE[model].pooling if model in encoders.TABLE else "cls"
+            shape = {"model": model, "batch_size": batch_size, "length": length, "pooling": pooling, **fields}
             cells += [CostCell(strategy=name, **shape) for name in names]
             cells.append(CostCell(strategy=REFERENCE, replicate=1, **shape))
     return cells
 
 
-def _quality_cells(section: Quality) -> list[QualityCell]:
+def _quality_cells(section: Quality, folders: Folders) -> list[QualityCell]:
     """The cells of the quality section, seed by seed.
 
     Raises InputError where the strategies of a task would not be searched with the same budget.
     """
+    pooling = {model: encoders.find(model, folders).pooling for model in section.models}
     cells = [
-        _quality_cell(section, model, task, strategy, seed)
+        _quality_cell(section, model, pooling[model], task, strategy, seed)
         for seed in section.seeds
         for model in section.models
         for task in section.tasks
@@ -252,10 +255,10 @@ def _quality_cells(section: Quality) -> list[QualityCell]:
     return cells
 
 
-def _quality_cell(section: Quality, model: str, task: str, strategy: str, seed: int) -> QualityCell:
+def _quality_cell(section: Quality, model: str, pooling: Pooling, task: str, strategy: str, seed: int) -> QualityCell:
     strategy = strategies.canonical(strategy)
     layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
-    settings: dict[str, Any] = {"pooling": encoders.TABLE[model].pooling if model in encoders.TABLE else "cls"}
+    settings: dict[str, Any] = {"pooling": pooling}
     for layer in layers:
         settings |= layer.model_dump(include=set(Training.model_fields) - RATES, exclude_none=True)
     for needed in ("epochs", "batch_size"):

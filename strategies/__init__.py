@@ -32,8 +32,18 @@ ROLES: tuple[str, ...] = (
     "embedding_norm",
     "embedding_projection",
     "pooler",
+    "query_key_value",
+    "final_norm",
+    "position_key",
+    "position_query",
+    "position_norm",
+    "convolution",
+    "convolution_norm",
 )
-"""Roles a bias can have. `intermediate` is the first feed-forward layer, of width 4d; `output` the second."""
+"""Roles a bias can have. `intermediate` is the first feed-forward layer, of width 4d; `output` the second.
+
+The order is that of canonical names, so a new role goes to the end.
+"""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from strategies import ROLES
 from strategies.draw import Drawn
 from strategies.interface import Expected
-from strategies.roles import LAYOUTS, Base, is_bias
+from strategies.layouts import FUSED, LAYOUTS
+from strategies.roles import Base, is_bias
 
 
 def expected_biases(base: Base, roles: Sequence[str] = ROLES) -> dict[str, int]:
@@ -40,16 +41,9 @@ def expected_norms(base: Base) -> dict[str, int]:
     return {name: prod(shapes[name]) for name in wanted if name in shapes}
 
 
-def expected_matrices(base: Base) -> dict[str, tuple[int, int]]:
-    """Path -> (rows, columns) of the weight matrices of the encoder layers, from the configuration."""
-    layout, config = base.layout, base.config
-    hidden, inner = config.hidden_size, getattr(config, layout.intermediate_size)
-    shapes = {"intermediate": (inner, hidden), "output": (hidden, inner)}
-    return {
-        f"{base.prefix}{layout.layers}.{index}.{path}": shapes.get(role, (hidden, hidden))
-        for index in range(config.num_hidden_layers)
-        for role, path in layout.linears.items()
-    }
+def expected_matrices(base: Base) -> list[str]:
+    """Paths of the modules that hold the weight matrices of the encoder layers, from the configuration."""
+    return [path for role in base.layout.linears for path in _paths(base, role)]
 
 
 def expected_parameters(base: Base) -> dict[str, int]:
@@ -78,20 +72,36 @@ def drawn_subset(base: Base, drawn: Mapping[str, Drawn], leaf: str) -> Expected:
 
 
 def _modules(base: Base) -> dict[str, dict[str, int]]:
-    """Role -> module path -> width, from the configuration; modules outside the layers only where loaded."""
+    """Role -> module path -> width, from the configuration."""
     layout, config = base.layout, base.config
+    hidden: int = config.hidden_size
     widths = {
-        "intermediate": getattr(config, layout.intermediate_size),
+        "intermediate": getattr(config, layout.intermediate_size) or 4 * hidden,
         "embedding_norm": getattr(config, layout.embedding_size),
+        **{fused: len(parts) * hidden for fused, parts in FUSED.items()},
     }
-    modules: dict[str, dict[str, int]] = {role: {} for role in ROLES}
-    for role, path in {**layout.linears, **layout.norms}.items():
-        for index in range(config.num_hidden_layers):
-            modules[role][f"{base.prefix}{layout.layers}.{index}.{path}"] = widths.get(role, config.hidden_size)
-    for role, path in layout.outside.items():
-        if base.has(path):
-            modules[role][f"{base.prefix}{path}"] = widths.get(role, config.hidden_size)
-    return modules
+    return {role: dict.fromkeys(_paths(base, role), widths.get(role, hidden)) for role in ROLES}
+
+
+def _paths(base: Base, role: str) -> list[str]:
+    """The module paths of a role, from the configuration; what the architecture may lack, only where loaded."""
+    layout = base.layout
+    if role in layout.outside:
+        paths = [f"{base.prefix}{layout.outside[role]}"]
+    else:
+        inside = {**layout.linears, **layout.norms}
+        paths = [f"{layer}{inside[role]}" for layer in _layers(base)] if role in inside else []
+    if role in layout.outside or role in layout.optional:
+        paths = [path for path in paths if base.has(path.removeprefix(base.prefix))]
+    return paths
+
+
+def _layers(base: Base) -> list[str]:
+    """The path of every layer, from the lengths the configuration gives; a dot at its end."""
+    layers = [base.prefix]
+    for path, length in base.layout.layers:
+        layers = [f"{outer}{path}.{index}." for outer in layers for index in range(getattr(base.config, length))]
+    return layers
 
 
 def _shapes(base: Base) -> dict[str, tuple[int, ...]]:

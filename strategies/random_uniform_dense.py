@@ -10,7 +10,7 @@ from torch import nn
 from strategies import draw
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import base_of, bias_count, layer_linears, train_only
+from strategies.roles import base_of, bias_count, layer_linears, train_only, weight_shapes
 
 
 def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
@@ -21,8 +21,7 @@ def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  #
     base = base_of(model, context)
     count = bias_count(base)
     linears = layer_linears(base)
-    shapes = {path: (linear.out_features, linear.in_features) for path, linear in linears.items()}
-    drawn = draw.uniform(context.generator, shapes, count)
+    drawn = draw.uniform(context.generator, weight_shapes(linears), count)
     train_only(model, context, frozenset(f"{path}.weight" for path in drawn))
     selected = [
         (linears[path].weight, torch.from_numpy(coordinates.indices).to(linears[path].weight.device))

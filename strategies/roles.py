@@ -1,7 +1,8 @@
-"""Where each architecture keeps what: the parameters a strategy selects, found in the real module structure.
+"""The parameters a strategy selects, found in the real module structure.
 
-Every match is by exact module path or by module type, never by substring. `strategies.expectation` works
-out the same names and counts from the configuration alone, so that an audit can hold one against the other.
+Every match is by exact module path (`strategies.layouts`) or by module type, never by substring.
+`strategies.expectation` works out the same names and counts from the configuration alone, so that an audit
+can hold one against the other.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,73 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from strategies import ROLES
 from strategies.errors import StrategyError
 from strategies.interface import Context
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The module paths of one architecture.
-
-    layers             path of the list of layers
-    linears, norms     role -> path inside a layer
-    outside            role -> path in the encoder; these may be absent (a pooler not loaded)
-    intermediate_size  configuration field with the width of the first feed-forward layer
-    embedding_size     configuration field with the width of the embeddings
-    """
-
-    layers: str
-    linears: Mapping[str, str]
-    norms: Mapping[str, str]
-    outside: Mapping[str, str]
-    intermediate_size: str = "intermediate_size"
-    embedding_size: str = "hidden_size"
-
-
-_BERT_LINEARS = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-}
-_BERT_NORMS = {"attention_norm": "attention.output.LayerNorm", "output_norm": "output.LayerNorm"}
-_BERT_OUTSIDE = {"embedding_norm": "embeddings.LayerNorm", "pooler": "pooler.dense"}
-
-_BERT = Layout("encoder.layer", _BERT_LINEARS, _BERT_NORMS, _BERT_OUTSIDE)
-_ELECTRA = Layout(
-    "encoder.layer",
-    _BERT_LINEARS,
-    _BERT_NORMS,
-    {"embedding_norm": "embeddings.LayerNorm", "embedding_projection": "embeddings_project"},
-    embedding_size="embedding_size",
-)
-_DISTILBERT = Layout(
-    "transformer.layer",
-    {
-        "query": "attention.q_lin",
-        "key": "attention.k_lin",
-        "value": "attention.v_lin",
-        "attention_output": "attention.out_lin",
-        "intermediate": "ffn.lin1",
-        "output": "ffn.lin2",
-    },
-    {"attention_norm": "sa_layer_norm", "output_norm": "output_layer_norm"},
-    {"embedding_norm": "embeddings.LayerNorm"},
-    intermediate_size="hidden_dim",
-)
-
-LAYOUTS: dict[str, Layout] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "electra": _ELECTRA,
-    "distilbert": _DISTILBERT,
-}
-"""Known architectures by the `model_type` of their configuration."""
+from strategies.layouts import FUSED, LAYOUTS, Layout
 
 
 @dataclass(frozen=True)
@@ -157,7 +97,7 @@ def role_bias_names(base: Base, roles: Sequence[str]) -> list[str]:
     for role in roles:
         found = [path for path in _paths(base, role) if base.has(path)]
         if not found:
-            raise StrategyError(f"the {base} has no {role}; it has {', '.join(_present(base))}")
+            raise StrategyError(f"the {base} has no {role}; {_instead(base, role)}")
         for path in found:
             if getattr(base.module.get_submodule(path), "bias", None) is None:
                 raise StrategyError(f"the {base} has no bias at {path} (role {role})")
@@ -181,17 +121,24 @@ def norm_names(base: Base) -> list[str]:
     return names
 
 
-def layer_linears(base: Base) -> dict[str, nn.Linear]:
+def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
     """Every linear layer inside the encoder's layers by its name in the task model; no embeddings, no pooler.
+
+    GPT-2's `Conv1D` is one whose weight is stored transposed, (in, out).
 
     Raises StrategyError where the architecture is not known.
     """
-    layers = base.layout.layers
+    layers, _ = base.layout.layers[0]
     return {
         f"{base.prefix}{layers}.{path}": module
         for path, module in base.module.get_submodule(layers).named_modules()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear | Conv1D)
     }
+
+
+def weight_shapes(linears: Mapping[str, nn.Linear | Conv1D]) -> dict[str, tuple[int, int]]:
+    """Name -> (rows, columns) of each linear layer's weight as it is stored."""
+    return {name: (linear.weight.shape[0], linear.weight.shape[1]) for name, linear in linears.items()}
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -199,17 +146,31 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 
+def _layers(base: Base) -> list[str]:
+    """The path of every layer in the encoder, a dot at its end."""
+    layers = [""]
+    for path, _ in base.layout.layers:
+        layers = [
+            f"{outer}{path}.{name}."
+            for outer in layers
+            for name, _ in base.module.get_submodule(outer + path).named_children()
+        ]
+    return layers
+
+
 def _paths(base: Base, role: str) -> Iterator[str]:
     """The paths of a role in the encoder, one a layer for roles inside layers."""
     layout = base.layout
     inside = {**layout.linears, **layout.norms}
     if role in inside:
-        for name, _ in base.module.get_submodule(layout.layers).named_children():
-            yield f"{layout.layers}.{name}.{inside[role]}"
+        yield from (layer + inside[role] for layer in _layers(base))
     elif role in layout.outside:
         yield layout.outside[role]
 
 
-def _present(base: Base) -> list[str]:
-    """The roles this model has."""
-    return [role for role in ROLES if any(base.has(path) for path in _paths(base, role))]
+def _instead(base: Base, role: str) -> str:
+    """What to name instead of a role this model lacks: the one it is fused into, or those it has."""
+    for fused, parts in FUSED.items():
+        if role in parts and fused in base.layout.linears:
+            return f"{base.layout.linears[fused]}.bias holds {', '.join(parts)} in one: the role {fused}"
+    return f"it has {', '.join(r for r in ROLES if any(base.has(path) for path in _paths(base, r)))}"

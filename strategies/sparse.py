@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
 
 from strategies.draw import Axis, Draw, Drawn
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import base_of, bias_count, layer_linears, train_only
+from strategies.roles import base_of, bias_count, layer_linears, train_only, weight_shapes
 
 CHUNK_BYTES = 2**24
 """Bound on one temporary of the gradient at single coordinates."""
@@ -19,15 +20,17 @@ CHUNK_BYTES = 2**24
 class SparseLinear(nn.Module):
     """A linear layer whose `weight` is frozen but for the coordinates in `indices`, which hold `values`.
 
-    weight   (out, in), frozen, the layer's own parameter; holds `values` after each forward pass
+    weight   (out, in), or (in, out) in place of a Conv1D; frozen, the layer's own parameter; holds `values` after
+             each forward pass
     values   (n,), the one trainable leaf
     indices  (n,), flat coordinates, int32, sorted, unique; part of the state
     """
 
     indices: Tensor
 
-    def __init__(self, linear: nn.Linear, drawn: Drawn) -> None:
+    def __init__(self, linear: nn.Linear | Conv1D, drawn: Drawn) -> None:
         super().__init__()
+        self.transposed = isinstance(linear, Conv1D)
         self.weight = linear.weight.requires_grad_(False)
         self.bias = linear.bias
         self.axis = drawn.axis
@@ -42,14 +45,15 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (..., in) to (..., out), in autocast's type where that is on."""
         self.write()
-        weight: Tensor = self.weight
+        weight: Tensor = self.weight.t() if self.transposed else self.weight
         bias: Tensor | None = self.bias
         if torch.is_autocast_enabled(x.device.type):
             # Cast here, as autocast would: the function below then sees, and saves, one type only.
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
-        out: Tensor = _SparseLinear.apply(x, weight, bias, self.values, self.indices, self.axis)  # type: ignore[no-untyped-call]
+        arguments = (x, weight, bias, self.values, self.indices, self.axis, self.transposed)
+        out: Tensor = _SparseLinear.apply(*arguments)  # type: ignore[no-untyped-call]
         return out
 
     def extra_repr(self) -> str:
@@ -57,14 +61,25 @@ class SparseLinear(nn.Module):
 
 
 class _SparseLinear(torch.autograd.Function):
-    """Linear layer with a gradient for its input, its bias and `values`; `weight` already holds the values."""
+    """Linear layer with a gradient for its input, its bias and `values`.
+
+    `weight` (out, in) already holds the values; `indices` number its coordinates, or where it is `transposed`
+    those of its transpose, which is how it is stored.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, indices: Tensor, axis: Axis | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        values: Tensor,
+        indices: Tensor,
+        axis: Axis | None,
+        transposed: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight, indices)
-        ctx.axis, ctx.values_dtype = axis, values.dtype
+        ctx.axis, ctx.values_dtype, ctx.transposed = axis, values.dtype, transposed
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -76,12 +91,15 @@ class _SparseLinear(torch.autograd.Function):
         grad_values = None
         if needs_values:
             gradient = {None: _at_coordinates, "row": _in_rows, "column": _in_columns}[ctx.axis]
-            grad_values = gradient(g, flat, indices).to(ctx.values_dtype)
+            # The gradient of the weight is g.T @ x; where it is stored transposed, x.T @ g.
+            left, right = (flat, g) if ctx.transposed else (g, flat)
+            grad_values = gradient(left, right, indices).to(ctx.values_dtype)
         return (
             grad @ weight if needs_x else None,
             None,
             g.sum(0) if needs_bias else None,
             grad_values,
+            None,
             None,
             None,
         )
@@ -127,8 +145,7 @@ def train_drawn(model: nn.Module, context: Context, draw: Draw) -> Applied:
     base = base_of(model, context)
     count = bias_count(base)
     linears = layer_linears(base)
-    shapes = {path: (linear.out_features, linear.in_features) for path, linear in linears.items()}
-    drawn = draw(context.generator, shapes, count)
+    drawn = draw(context.generator, weight_shapes(linears), count)
     train_only(model, context, ())
     modules = []
     for path, coordinates in drawn.items():

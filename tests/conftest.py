@@ -1,13 +1,15 @@
-"""Tiny encoders, as configurations only: one of each architecture, and two that have no biases.
+"""Tiny models, from their configurations only: one of each family, and two that have no biases.
 
 Fixtures import torch when asked for, so that the tests of reports run where it is not installed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from families import DECODERS, ENCODERS, SIZES, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,33 +23,15 @@ if TYPE_CHECKING:
 
     TinyModel = Callable[..., TaskModel]
 
-VOCABULARY = 60
-_SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 40,
-}
-_DISTILBERT = {"vocab_size": VOCABULARY, "dim": 16, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
 _SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 
 
 @pytest.fixture(scope="session")
 def tiny_configs() -> dict[str, PretrainedConfig]:
-    """Encoders with biases by name, a few thousand parameters each; treat them as read-only."""
+    """Models with biases by the name of their family, a few thousand parameters each; treat them as read-only."""
     from transformers import AutoConfig
 
-    wider = {"hidden_size": 24, "num_hidden_layers": 3, "intermediate_size": 96}
-    fields: dict[str, tuple[str, dict[str, Any]]] = {
-        "bert": ("bert", _SIZES),
-        "roberta": ("roberta", _SIZES | {"pad_token_id": 1}),
-        "distilbert": ("distilbert", _DISTILBERT),
-        "electra": ("electra", _SIZES | {"embedding_size": 8}),
-        "minilm": ("bert", _SIZES | wider),
-    }
-    return {name: AutoConfig.for_model(kind, **sizes) for name, (kind, sizes) in fields.items()}
+    return {name: AutoConfig.for_model(**fields) for name, fields in {**ENCODERS, **DECODERS}.items()}
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +40,8 @@ def biasless_configs() -> dict[str, PretrainedConfig]:
     from transformers import AutoConfig
 
     return {
-        "modernbert": AutoConfig.for_model("modernbert", **_SIZES, **_SPECIAL, name_or_path="tiny/ModernBERT"),
-        "llama": AutoConfig.for_model("llama", **_SIZES, name_or_path="tiny/Llama"),
+        "modernbert": AutoConfig.for_model("modernbert", **SIZES, **_SPECIAL, name_or_path="tiny/ModernBERT"),
+        "llama": AutoConfig.for_model("llama", **SIZES, name_or_path="tiny/Llama"),
     }
 
 
@@ -69,10 +53,13 @@ def tiny_model(tiny_configs: dict[str, PretrainedConfig], biasless_configs: dict
     """
     import torch
 
+    from bench.encoders import default_pooling
     from bench.models import build_model, config_encoder
 
-    def build(name: str, kind: HeadKind = "classification", pooling: Pooling = "cls") -> TaskModel:
-        encoder = config_encoder({**tiny_configs, **biasless_configs}[name], kind, pooling)
+    def build(name: str, kind: HeadKind = "classification", pooling: Pooling | None = None) -> TaskModel:
+        config = {**tiny_configs, **biasless_configs}[name]
+        pooling = pooling or default_pooling(config.model_type)
+        encoder = config_encoder(config, kind, pooling)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in encoder.parameters():

@@ -1,9 +1,6 @@
 """What a cost cell measures: a model built from its configuration, a strategy, and batches of random tokens."""
 
 import copy
-import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +10,7 @@ from transformers import PretrainedConfig
 import strategies
 from bench.audit import trainable_counts
 from bench.cell import CostCell
-from bench.encoders import Encoder
+from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
 from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
 from bench.record import Counts
@@ -29,20 +26,10 @@ def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
     """The configuration a cost cell is built from: the table's, or that of the encoder's folder."""
     fields = encoder.config
     if fields is None and encoder.folder is not None:
-        fields = _fields(encoder.folder / "config.json")
+        fields = folder_config(encoder.folder)
     if fields is None:
         raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
     return configure(fields, cell.hidden_dropout, cell.attention_dropout)
-
-
-def _fields(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    if not isinstance(fields, dict) or "model_type" not in fields:
-        raise InputError(f"{path} is not the configuration of an encoder: it names no model_type")
-    return fields
 
 
 def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:

@@ -14,6 +14,7 @@ from bench.audit import Auditor
 from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
+from families import DECODERS, ENCODERS
 from strategies import delta
 from strategies.interface import Applied, Context
 
@@ -21,8 +22,16 @@ TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
 NAMES = [*strategies.TABLE, "bitfit:query", "bitfit:intermediate+query", "bitfit:output+output_norm+embedding_norm"]
-FAMILIES = ["bert", "roberta", "distilbert", "electra", "minilm"]
-HEADS: list[tuple[HeadKind, Pooling]] = [("classification", "cls"), ("classification", "mean"), ("tagging", "cls")]
+FUSED = [*(n for n in NAMES if ":" not in n and n != "bq_b2"), "bitfit:query_key_value+intermediate+final_norm"]
+APPLICABLE = [
+    *((name, family) for name in NAMES for family in ENCODERS),
+    *((name, family) for name in FUSED for family in DECODERS),
+]
+HEADS: list[tuple[HeadKind, Pooling | None]] = [
+    ("classification", None),
+    ("classification", "mean"),
+    ("tagging", None),
+]
 
 
 def apply(name: str, model: nn.Module, mask_seed: int = 5) -> Applied:
@@ -62,13 +71,12 @@ def gradients(applied: Applied, batch: Batch) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("kind", "pooling"), HEADS)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "family"), APPLICABLE)
 def test_audit_is_green_after_training(
     name: str,
     family: str,
     kind: HeadKind,
-    pooling: Pooling,
+    pooling: Pooling | None,
     tiny_model: TinyModel,
     tiny_batch: Batch,
     tmp_path: Path,
@@ -93,8 +101,9 @@ def test_audit_is_green_after_training(
     assert size.encoder <= 8 * applied.expected.count
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "distilbert", "albert", "gpt2")]
+)
 def test_accumulated_gradients_equal_those_of_one_batch(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
@@ -109,8 +118,10 @@ def test_accumulated_gradients_equal_those_of_one_batch(
         torch.testing.assert_close(parameters[leaf].grad, gradient, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("family", ["bert", "electra"])
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "frozen"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [(n, f) for n, f in APPLICABLE if n != "frozen" and f in ("bert", "electra", "deberta-v3", "gpt2")],
+)
 def test_gradients_under_bfloat16_autocast_point_the_same_way(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
