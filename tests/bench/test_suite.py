@@ -241,8 +241,10 @@ def test_a_folder_cannot_take_the_name_of_a_model(tmp_path: Path) -> None:
 
 def test_a_copy_of_known_weights_is_known_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / encoders.WEIGHTS).write_bytes(b"the same weights")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     digest = hashlib.sha256(b"the same weights").hexdigest()
     monkeypatch.setitem(encoders.TABLE, "minilm", replace(encoders.TABLE["minilm"], weights=digest))
     assert encoders.find("mine", {"mine": tmp_path}).tuned_on == ("NLI", "QQP", "captions")
     (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "bert"}')
     assert encoders.find("other", {"other": tmp_path / "other"}).tuned_on == ()
