@@ -4,20 +4,25 @@ The order of examples is that of a hash of their text, a shuffle that depends on
 no random generator's version, no file order. Examples that share a group, or a text, stay together.
 
 The splits share no text. Where an official evaluation file or a cut repeats a text of the training data,
-the training data loses it; texts are compared without regard to case and spacing.
+the training data loses it; texts are compared without regard to case and spacing. The selection split has
+the classes in the shares they have in the training data, so that what is chosen on it is not chosen on a
+lucky draw; for scores their tenths stand in for classes.
 """
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from bench.tasks.base import Example
 
 SHUFFLE_SEED = 0
 EVALUATION_EXAMPLES, EVALUATION_SHARE = 2000, 0.2
 SELECTION_EXAMPLES, SELECTION_SHARE = 1000, 0.1
+SCORE_BINS = 10
 
 
 class Splits(NamedTuple):
@@ -30,15 +35,49 @@ class Splits(NamedTuple):
 
 def split_pool(pool: Sequence[Example]) -> Splits:
     """Splits of a task that has one pool: evaluation is 20% of it and at most 2,000, the rest as below."""
-    evaluation, rest = _cut(shuffled(pool), min(EVALUATION_EXAMPLES, int(EVALUATION_SHARE * len(pool))))
+    order = shuffled(pool)
+    count = min(EVALUATION_EXAMPLES, int(EVALUATION_SHARE * len(pool)))
+    evaluation, rest = _cut(order, [0] * len(order), {0: count})
     return split_official(rest, evaluation)
 
 
 def split_official(train: Sequence[Example], evaluation: Sequence[Example]) -> Splits:
     """Splits of a task with its own evaluation data; selection is 10% of the training data and at most 1,000."""
-    rest = _without(shuffled(train), evaluation)
-    selection, rest = _cut(rest, min(SELECTION_EXAMPLES, int(SELECTION_SHARE * len(rest))))
+    order = _without(shuffled(train), evaluation)
+    classes = strata(order)
+    count = min(SELECTION_EXAMPLES, int(SELECTION_SHARE * len(order)))
+    selection, rest = _cut(order, classes, quotas(Counter(classes), count))
     return Splits(tuple(_without(rest, selection)), tuple(selection), tuple(shuffled(evaluation)))
+
+
+def extra_set(examples: Sequence[Example], splits: Splits) -> tuple[Example, ...]:
+    """A further labelled set in the fixed shuffled order, without the texts that training or selection hold.
+
+    The set gives way, not the training data: it may be absent elsewhere, and must not change what is trained on.
+    """
+    return tuple(_without(shuffled(examples), [*splits.train, *splits.selection]))
+
+
+def strata(examples: Sequence[Example]) -> list[Hashable]:
+    """What the selection split is balanced over: an example's class, the tenth its score lies in, or nothing."""
+    labels = [example.label for example in examples]
+    if all(isinstance(label, int) for label in labels):
+        return list(labels)
+    if all(isinstance(label, float) for label in labels):
+        edges = np.quantile(labels, np.linspace(0, 1, SCORE_BINS + 1)[1:-1])
+        return [int(place) for place in np.searchsorted(edges, labels)]
+    return [0] * len(labels)
+
+
+def quotas(sizes: Mapping[Hashable, int], count: int) -> dict[Hashable, int]:
+    """`count` shared out over strata in proportion to their sizes; what rounding leaves goes to the largest rests."""
+    total = sum(sizes.values())
+    exact = {stratum: count * size / total for stratum, size in sizes.items()}
+    shares = {stratum: int(share) for stratum, share in exact.items()}
+    by_rest = sorted(sizes, key=lambda stratum: (shares[stratum] - exact[stratum], str(stratum)))
+    for stratum in by_rest[: count - sum(shares.values())]:
+        shares[stratum] += 1
+    return shares
 
 
 def shuffled(examples: Sequence[Example]) -> list[Example]:
@@ -55,15 +94,22 @@ def _place(key: str) -> bytes:
     return hashlib.sha256(f"{SHUFFLE_SEED} {key}".encode()).digest()
 
 
-def _cut(examples: Sequence[Example], count: int) -> tuple[list[Example], list[Example]]:
-    """Take at most `count` examples, in whole units, and return them and the rest, both in the order given."""
-    sizes = Counter(map(_unit, examples))
+def _cut(
+    examples: Sequence[Example], classes: Sequence[Hashable], room: Mapping[Hashable, int]
+) -> tuple[list[Example], list[Example]]:
+    """Take whole units while every class they hold has room, and return them and the rest, in the order given.
+
+    `classes` names the class of each example, `room` how many of each class may be taken.
+    """
+    units: defaultdict[str, Counter[Hashable]] = defaultdict(Counter)
+    for example, own in zip(examples, classes, strict=True):
+        units[_unit(example)][own] += 1
+    left = Counter(room)
     taken: set[str] = set()
-    size = 0
-    for unit in sorted(sizes, key=_place):
-        if size + sizes[unit] <= count:
+    for unit in sorted(units, key=_place):
+        if units[unit] <= left:
             taken.add(unit)
-            size += sizes[unit]
+            left -= units[unit]
     chosen = [example for example in examples if _unit(example) in taken]
     return chosen, [example for example in examples if _unit(example) not in taken]
 
