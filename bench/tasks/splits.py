@@ -12,7 +12,7 @@ lucky draw; for scores their tenths stand in for classes.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,23 +58,24 @@ def extra_set(examples: Sequence[Example], splits: Splits) -> tuple[Example, ...
     return tuple(_without(shuffled(examples), [*splits.train, *splits.selection]))
 
 
-def strata(examples: Sequence[Example]) -> list[Hashable]:
+def strata(examples: Sequence[Example]) -> list[int]:
     """What the selection split is balanced over: an example's class, the tenth its score lies in, or nothing."""
-    labels = [example.label for example in examples]
-    if all(isinstance(label, int) for label in labels):
-        return list(labels)
-    if all(isinstance(label, float) for label in labels):
-        edges = np.quantile(labels, np.linspace(0, 1, SCORE_BINS + 1)[1:-1])
-        return [int(place) for place in np.searchsorted(edges, labels)]
-    return [0] * len(labels)
+    classes = [example.label for example in examples if isinstance(example.label, int)]
+    if len(classes) == len(examples):
+        return classes
+    scores = [example.label for example in examples if isinstance(example.label, float)]
+    if len(scores) == len(examples):
+        edges = np.quantile(scores, np.linspace(0, 1, SCORE_BINS + 1)[1:-1])
+        return [int(place) for place in np.searchsorted(edges, scores)]
+    return [0] * len(examples)
 
 
-def quotas(sizes: Mapping[Hashable, int], count: int) -> dict[Hashable, int]:
+def quotas(sizes: Mapping[int, int], count: int) -> dict[int, int]:
     """`count` shared out over strata in proportion to their sizes; what rounding leaves goes to the largest rests."""
     total = sum(sizes.values())
     exact = {stratum: count * size / total for stratum, size in sizes.items()}
     shares = {stratum: int(share) for stratum, share in exact.items()}
-    by_rest = sorted(sizes, key=lambda stratum: (shares[stratum] - exact[stratum], str(stratum)))
+    by_rest = sorted(sizes, key=lambda stratum: (shares[stratum] - exact[stratum], stratum))
     for stratum in by_rest[: count - sum(shares.values())]:
         shares[stratum] += 1
     return shares
@@ -82,12 +83,7 @@ def quotas(sizes: Mapping[Hashable, int], count: int) -> dict[Hashable, int]:
 
 def shuffled(examples: Sequence[Example]) -> list[Example]:
     """The examples in the fixed shuffled order; repeated texts keep their order among themselves."""
-    return sorted(examples, key=lambda example: _place(text_key(example)))
-
-
-def text_key(example: Example) -> str:
-    """The text of an example without regard to case and spacing: examples with one key are duplicates."""
-    return json.dumps([" ".join(part.casefold().split()) for part in example.text], ensure_ascii=False)
+    return sorted(examples, key=lambda example: _place(example.text_key))
 
 
 def _place(key: str) -> bytes:
@@ -95,13 +91,13 @@ def _place(key: str) -> bytes:
 
 
 def _cut(
-    examples: Sequence[Example], classes: Sequence[Hashable], room: Mapping[Hashable, int]
+    examples: Sequence[Example], classes: Sequence[int], room: Mapping[int, int]
 ) -> tuple[list[Example], list[Example]]:
     """Take whole units while every class they hold has room, and return them and the rest, in the order given.
 
     `classes` names the class of each example, `room` how many of each class may be taken.
     """
-    units: defaultdict[str, Counter[Hashable]] = defaultdict(Counter)
+    units: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for example, own in zip(examples, classes, strict=True):
         units[_unit(example)][own] += 1
     left = Counter(room)
@@ -116,10 +112,10 @@ def _cut(
 
 def _unit(example: Example) -> str:
     """What must not be divided: the group, or where there is none, the text."""
-    return example.group or text_key(example)
+    return example.group or example.text_key
 
 
 def _without(examples: Sequence[Example], others: Sequence[Example]) -> list[Example]:
     """The examples whose text none of the others has."""
-    seen = {text_key(other) for other in others}
-    return [example for example in examples if text_key(example) not in seen]
+    seen = {other.text_key for other in others}
+    return [example for example in examples if example.text_key not in seen]

@@ -14,11 +14,10 @@ from bench import archives, tasks
 from bench.errors import DataError, InputError
 from bench.metrics import METRICS
 from bench.tasks.base import Example, Source, TaskData
-from bench.tasks.splits import text_key
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPLITS = ("train", "selection", "evaluation")
-FOLDER_TASKS = [name for name, entry in tasks.TABLE.items() if entry.needs == "folder"]
+FOLDER_TASKS = [name for name, entry in tasks.TABLE.items() if entry.needs in ("folder", "hub")]
 
 # Header, and a row made from a number, a sentence, another sentence and a label of 0 or 1.
 Row = Callable[[int, str, str, int], str]
@@ -102,7 +101,7 @@ def assert_contract(data: TaskData) -> None:
         assert {example.label for example in data.evaluation} == set(range(data.outputs))
     if data.kind == "tagging":
         assert any(len(set(tags)) > 1 for tags in (example.label for example in examples) if isinstance(tags, tuple))
-    texts = {name: {text_key(example) for example in getattr(data, name)} for name in SPLITS}
+    texts = {name: {example.text_key for example in getattr(data, name)} for name in SPLITS}
     assert not texts["evaluation"] & (texts["train"] | texts["selection"])
     assert not texts["selection"] & texts["train"]
     groups = {name: {example.group for example in getattr(data, name)} - {""} for name in SPLITS}

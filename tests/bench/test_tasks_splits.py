@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.tasks.base import Example
-from bench.tasks.splits import Splits, extra_set, quotas, shuffled, split_official, split_pool, text_key
+from bench.tasks.splits import Splits, extra_set, quotas, shuffled, split_official, split_pool
 
 WORDS = st.sampled_from(["a", "A", "b ", "c", "d e", "d  e", "f", "g", "h", "i", "j", "k", "l", "m"])
 EXAMPLES = st.builds(
@@ -20,7 +20,7 @@ POOLS = st.lists(EXAMPLES, min_size=1, max_size=60)
 
 
 def assert_disjoint(splits: Splits) -> None:
-    texts = [{text_key(example) for example in split} for split in splits]
+    texts = [{example.text_key for example in split} for split in splits]
     assert not texts[0] & texts[1]
     assert not texts[0] & texts[2]
     assert not texts[1] & texts[2]
@@ -42,7 +42,7 @@ def test_a_pool_is_cut_into_disjoint_bounded_splits(pool: list[Example]) -> None
 
 @given(POOLS, st.randoms(use_true_random=False))
 def test_file_order_decides_nothing(pool: list[Example], random: Random) -> None:
-    unique = list({text_key(example): example for example in pool}.values())
+    unique = list({example.text_key: example for example in pool}.values())
     mixed = list(unique)
     random.shuffle(mixed)
     assert split_pool(unique) == split_pool(mixed)
@@ -53,9 +53,9 @@ def test_an_official_evaluation_file_is_kept_whole(train: list[Example], evaluat
     splits = split_official(train, evaluation)
     assert_disjoint(splits)
     assert sorted(map(repr, splits.evaluation)) == sorted(map(repr, evaluation))
-    kept = {text_key(example) for example in (*splits.train, *splits.selection)}
-    lost = {text_key(example) for example in train} - kept
-    assert lost <= {text_key(example) for example in (*evaluation, *splits.selection)}
+    kept = {example.text_key for example in (*splits.train, *splits.selection)}
+    lost = {example.text_key for example in train} - kept
+    assert lost <= {example.text_key for example in (*evaluation, *splits.selection)}
 
 
 def test_large_pools_are_cut_at_two_thousand_and_one_thousand() -> None:
