@@ -10,7 +10,6 @@ lucky draw; for scores their tenths stand in for classes.
 """
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

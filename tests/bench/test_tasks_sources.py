@@ -303,7 +303,7 @@ def test_a_folder_that_has_the_task_is_not_looked_up_on_the_hub(
     monkeypatch.setattr(hub_client, "fetch", lambda *_: pytest.fail("the hub was asked"))
     assert tasks.load("cola", Source(tmp_path, original)).evaluation
     (tmp_path / "glue" / "CoLA").mkdir(parents=True)
-    with pytest.raises(DataError, match="CoLA/train.tsv is missing"):
+    with pytest.raises(DataError, match=r"CoLA/train\.tsv is missing"):
         tasks.load("cola", Source(tmp_path, tmp_path))
 
 
@@ -452,7 +452,7 @@ def test_the_labelled_diagnostic_is_an_extra_set_of_mnli(folder: str, tmp_path: 
     rows = ["Logic\tDomain\tPremise\tHypothesis\tLabel", *("\tNews\t" + "\t".join(row) for row in DIAGNOSTIC)]
     (place / "diagnostic-full.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     after = tasks.load("mnli", Source(tmp_path, data))
-    assert {example.text + (NLI[int(str(example.label))],) for example in after.extra["ax"]} == set(DIAGNOSTIC)
+    assert {(*example.text, NLI[int(str(example.label))]) for example in after.extra["ax"]} == set(DIAGNOSTIC)
     assert after.extra_headlines == {"ax": "matthews_correlation"}
     assert after.train == before.train
     assert after.fingerprint != before.fingerprint

@@ -58,7 +58,7 @@ def serve(root: Path) -> Iterator[LocalHub]:
     """Serve the files below `root` as data sets of any name and revision."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             """Answer with a body, or for HEAD without."""
             status, headers, body = hub.answer(self.path)
             self.send_response(status)
