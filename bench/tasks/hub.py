@@ -21,7 +21,7 @@ def fetch(repository: tuple[str, str], config: str, cache_dir: Path, offline: bo
 
     identifier, revision = repository
     utils.disable_progress_bars()  # type: ignore[attr-defined]
-    utils.logging.set_verbosity_error()  # it tells of each retry
+    utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it tells of each retry
     try:
         root = huggingface_hub.snapshot_download(
             identifier,

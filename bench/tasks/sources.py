@@ -133,6 +133,8 @@ def _read_saved(state: Path, columns: Sequence[str]) -> Iterator[Row]:
     folder = state.parent
     try:
         dataset = datasets.load_from_disk(str(folder))
+    except IndexError:  # an empty data set is saved without a file, and `datasets` then looks for one
+        raise DataError(f"{folder} holds no rows") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, "a saved data set", error) from None
     return _rows(str(folder), dataset.with_format(None), columns)

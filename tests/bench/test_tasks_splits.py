@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.tasks.base import Example
-from bench.tasks.splits import Splits, extra_set, quotas, shuffled, split_official, split_pool
+from bench.tasks.splits import Splits, extra_set, quotas, shuffled, strata, split_official, split_pool
 
 WORDS = st.sampled_from(["a", "A", "b ", "c", "d e", "d  e", "f", "g", "h", "i", "j", "k", "l", "m"])
 EXAMPLES = st.builds(
@@ -97,8 +97,8 @@ def test_selection_has_scores_from_every_tenth(scores: list[float]) -> None:
 @given(POOLS)
 def test_no_class_takes_more_of_selection_than_its_share_even_where_groups_stay_whole(pool: list[Example]) -> None:
     splits = split_official(pool, [])
-    room = quotas(Counter(example.label for example in pool), len(pool) // 10)
-    assert all(size <= room[label] for label, size in Counter(example.label for example in splits.selection).items())
+    room = quotas(Counter(strata(pool)), len(pool) // 10)
+    assert all(size <= room[label] for label, size in Counter(strata(splits.selection)).items())
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 50), min_size=1), st.floats(0, 1))

@@ -1,5 +1,6 @@
 """Extra sets in a report: a score, a gap to evaluation, and both against full fine-tuning, paired by seed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def fixed(record: Record) -> Record:
     if quality is None or cell.kind != "quality":
         return record
 
-    def scores(table: dict[str, tuple[float, ...]]) -> SplitScores:
+    def scores(table: Mapping[str, tuple[float, ...]]) -> SplitScores:
         return SplitScores(examples=500, loss=0.3, scores={"accuracy": table[cell.strategy][cell.seed], "f1": 0.25})
 
     changed = {"evaluation": scores(EVALUATION), "extra": {"tweets": scores(TWEETS)}}
