@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.tasks.base import Example
-from bench.tasks.splits import Splits, extra_set, quotas, shuffled, strata, split_official, split_pool
+from bench.tasks.splits import Splits, extra_set, quotas, shuffled, split_official, split_pool, strata
 
 WORDS = st.sampled_from(["a", "A", "b ", "c", "d e", "d  e", "f", "g", "h", "i", "j", "k", "l", "m"])
 EXAMPLES = st.builds(
