@@ -70,13 +70,7 @@ def extra_table(task: Task) -> Table | None:
     if not sets:
         return None
     columns = [Column("strategy", numeric=False)]
-    for name, (headline, _) in sets.items():
-        columns += [
-            Column("score", metric(headline).label, name),
-            Column("against full", "95% interval", name),
-            Column("gap", "evaluation minus this", name),
-            Column("gap", "against full, 95% interval", name),
-        ]
+    columns += [column for name, (headline, _) in sets.items() for column in _extra_columns(name, metric(headline))]
     reference = reference_arm(task)
     rows = []
     for arm in task.arms:
@@ -189,6 +183,15 @@ def _mean_cell(arm: Arm, unit: Metric, value: Value) -> Cell:
         return Cell(formats.seconds(found.mean))
     mean, spread = formats.score(unit, found)
     return Cell(mean, f"\N{PLUS-MINUS SIGN} {spread}" if spread else "1 seed")
+
+
+def _extra_columns(name: str, unit: Metric) -> tuple[Column, ...]:
+    return (
+        Column("score", unit.label, name),
+        Column("against full", "95% interval", name),
+        Column("gap", "evaluation minus this", name),
+        Column("gap", "against full, 95% interval", name),
+    )
 
 
 def _against(arm: Arm, reference: Arm | None, unit: Metric, value: Value) -> Cell:

@@ -45,8 +45,8 @@ class _Loaded:
 def load(name: str, entry: Entry, source: Source) -> TaskData:
     """One of the GLUE tasks.
 
-    Raises DataError naming file and row where its files are missing or malformed, InputError where they
-    would have to come from the hub and cannot.
+    Raises DataError naming file and row where its files are missing or malformed, and where they would have
+    to come from the hub and cannot.
     """
     layout = LAYOUTS[name]
     folder = _folder(name, layout, source)
@@ -117,13 +117,15 @@ def _examples(split: Split, layout: Layout, source: Source) -> _Loaded:
         if layout.incomplete == "left out" and not (all(text) and label not in (None, "")):
             left_out["incomplete"] += 1
         elif original and layout.undecided is not None and label == layout.undecided:
-            left_out[f"of no agreed label ({label!r})"] += 1
+            left_out[f"no agreed label ({label!r})"] += 1
         elif all(text):
             examples.append(Example(text, parse(where, label)))
         else:
             raise DataError(f"{where}: a sentence is empty")
     _check_labels(split, examples)
-    return _Loaded(examples, tuple(f"{split.paths[0].name}: {n} rows {why}, left out" for why, n in left_out.items()))
+    rows = len(examples) + left_out.total()
+    name = split.paths[0].name
+    return _Loaded(examples, tuple(f"{name}: {n} of {rows} rows left out: {why}" for why, n in left_out.items()))
 
 
 def _rows(split: Split, layout: Layout, source: Source) -> Iterator[Row]:

@@ -86,7 +86,7 @@ def test_extra_sets_are_scored_with_the_tasks_metrics(data: Path, tiny_folder: P
     assert result.extra_score("none") is result.domain_gap("none") is None
     hits = found.arrays["extra_mismatched_predictions"] == found.arrays["extra_mismatched_references"]
     assert np.mean(hits) == result.extra_score("mismatched")
-    assert "dev_matched.tsv: 1 rows of no agreed label ('-'), left out" in found.warnings
+    assert "dev_matched.tsv: 1 of 13 rows left out: no agreed label ('-')" in found.warnings
 
 
 def test_what_bounds_evaluation_bounds_the_extra_sets(data: Path, tiny_folder: Path, tmp_path: Path) -> None:

@@ -318,6 +318,22 @@ def test_a_network_that_refuses_ends_in_one_line(hub: LocalHub, tmp_path: Path) 
         assert found.stderr == ""
 
 
+def test_offline_on_the_command_line_never_asks_the_hub(hub: LocalHub, tmp_path: Path) -> None:
+    words = ["run", "smoke", "--skip", "cost", "--tasks", "cola", "--offline", "--cache-dir", str(tmp_path / "cache")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"HF_ENDPOINT": hub.address},
+    )
+    assert ended.returncode == 2
+    assert "is not cached and the network is off" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not hub.asked
+
+
 def good(count: int = 12) -> Rows:
     return [{"sentence": f"sentence {n}", "label": n % 2, "idx": n} for n in range(count)]
 
@@ -418,7 +434,7 @@ def test_rows_without_an_agreed_label_are_left_out_and_counted(tmp_path: Path) -
     undecided = [(("undecided", str(n)), "-") for n in range(3)]
     data = mnli(tmp_path / "data", dev_matched=[*undecided, *examples("mnli", "dev_matched", 12)])
     found = tasks.load("mnli", Source(tmp_path, data))
-    assert found.notes == ("dev_matched.tsv: 3 rows of no agreed label ('-'), left out",)
+    assert found.notes == ("dev_matched.tsv: 3 of 15 rows left out: no agreed label ('-')",)
     assert len(found.evaluation) == 12
     plain = tasks.load("mnli", Source(tmp_path, mnli(tmp_path / "plain")))
     assert found.fingerprint == plain.fingerprint
@@ -432,7 +448,7 @@ def test_incomplete_rows_of_qqp_are_left_out_and_counted(original: Path, tmp_pat
             with path.open("a", encoding="utf-8") as file:
                 file.write("1\t2\t3\tonly a question\n7\t8\t9\tNA\t\t1\n")
     found = tasks.load("qqp", Source(tmp_path, tmp_path / "data"))
-    assert found.notes == ("train.tsv: 2 rows incomplete, left out",)
+    assert found.notes == ("train.tsv: 2 of 62 rows left out: incomplete",)
     assert found.fingerprint == fingerprint(original, "qqp", tmp_path)
 
 
