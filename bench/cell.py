@@ -50,7 +50,8 @@ class _TrainingCell(_Cell):
     """What training one model on one task with one strategy and one seed takes.
 
     `train_examples` and its sisters bound a split to its first examples in the task's fixed shuffled
-    order (None: all of it), so smaller training sets are nested in larger ones. `mask_seed` fixes the
+    order (None: all of it), so smaller training sets are nested in larger ones; `evaluation_examples`
+    bounds each extra set of the task too. `mask_seed` fixes the
     coordinates a random subset draws and stays 0 for strategies that draw none. Dropout fields of None
     mean the model configuration's own value. `checkpoint` 'best' scores the selection split after each epoch
     and ends with the weights that did best there; `patience` stops after so many epochs without a better one.

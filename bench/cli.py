@@ -27,6 +27,8 @@ app = typer.Typer(
 RUNS = Path("runs")
 # Two processes that wait for each other by spinning slow both down many times; read by OpenMP when torch loads.
 QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+# Read by the hub's client and by `datasets` when they load: nothing they do by themselves may reach for the network.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/embedded-20260101T000000Z.")]
 
@@ -71,7 +73,7 @@ def run(
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with glue/<Task>/*.tsv and ud/<Treebank>/.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with glue/<Task>/ and ud/<Treebank>/.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run folders are made.")] = RUNS,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself, to begin or to resume.")] = None,
@@ -87,6 +89,7 @@ def run(
     """Run a suite, or resume its unfinished run, and render the report."""
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
+    os.environ |= OFFLINE if offline else {}
     from bench import archives, overrides
     from bench import suite as suites
     from bench.running import Request

@@ -19,7 +19,7 @@ from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
 from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
-from bench.outcome import Outcome
+from bench.outcome import Arrays, Outcome
 from bench.record import Checkpoints, CurvePoint, QualityResult, Searched, TrialResult
 from bench.scoring import Scored, TaskMetrics, score
 from bench.session import Session, Splits
@@ -86,6 +86,7 @@ def run_quality(
     # The gap compares samples of one size; where there is less to train on, that is less than the evaluation split.
     shared = train_sample.scores.examples
     gap_sample = fitted.scorer(splits.evaluation, shared).scores if shared < len(splits.evaluation) else None
+    extra = {name: fitted.scorer(encoded, len(encoded)) for name, encoded in splits.extra.items()}
     scoring_seconds = time.monotonic() - began
     result = QualityResult(
         headline=task.headline,
@@ -106,13 +107,13 @@ def run_quality(
         inserted_randomness=set_up.applied.draws,
         search=search,
         checkpoints=fitted.checkpoints,
+        extra={name: scored.scores for name, scored in extra.items()},
+        extra_headlines=dict(task.extra_headlines),
     )
-    arrays = {
-        "step_loss": fitted.trained.losses.numpy(),
-        "evaluation_predictions": evaluation.predictions,
-        "evaluation_references": evaluation.references,
-    }
-    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=_warnings(splits)))
+    arrays = {"step_loss": fitted.trained.losses.numpy(), **_outputs("evaluation", evaluation)}
+    for name, scored in extra.items():
+        arrays |= _outputs(f"extra_{name}", scored)
+    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits))))
 
 
 def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
@@ -241,6 +242,11 @@ def _check_delta(cell: TrainingCell, session: Session, set_up: _SetUp, folder: P
         path.unlink()
         path.parent.rmdir()
     return size
+
+
+def _outputs(name: str, scored: Scored) -> Arrays:
+    """What the sidecar keeps of a scored set: predictions and references, in the order of the examples."""
+    return {f"{name}_predictions": scored.predictions, f"{name}_references": scored.references}
 
 
 def _warnings(splits: Splits) -> tuple[str, ...]:

@@ -123,9 +123,10 @@ class QualityResult(_Frozen):
     """What a quality cell measured.
 
     `evaluation` is scored on the whole evaluation split, `train_sample` on as many training examples. Where
-    there are fewer of those, `gap_sample` is a part of the evaluation split of their number. Raw losses of
-    every step and the final predictions lie in the sidecar.
-    `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
+    there are fewer of those, `gap_sample` is a part of the evaluation split of their number. `extra` holds the
+    scores of the task's further labelled sets by name, which no decision saw; `extra_headlines` the metric such
+    a set is judged by where it is not the headline. Raw losses of every step and the final predictions lie in
+    the sidecar. `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
     """
 
     headline: str
@@ -146,6 +147,8 @@ class QualityResult(_Frozen):
     gap_sample: SplitScores | None = None
     search: Searched | None = None
     checkpoints: Checkpoints | None = None
+    extra: dict[str, SplitScores] = {}
+    extra_headlines: dict[str, str] = {}
 
     @property
     def headline_score(self) -> float | None:
@@ -163,6 +166,20 @@ class QualityResult(_Frozen):
     def loss_gap(self) -> float:
         """Generalization gap in loss: evaluation minus train sample, both of one size."""
         return (self.gap_sample or self.evaluation).loss - self.train_sample.loss
+
+    def extra_headline(self, name: str) -> str:
+        """The metric the extra set `name` is judged by."""
+        return self.extra_headlines.get(name, self.headline)
+
+    def extra_score(self, name: str) -> float | None:
+        """The score of the extra set `name` in the metric it is judged by; None where it was not scored."""
+        found = self.extra.get(name)
+        return None if found is None else found.scores.get(self.extra_headline(name))
+
+    def domain_gap(self, name: str) -> float | None:
+        """Evaluation minus the extra set `name`, both in the metric that set is judged by."""
+        evaluation, extra = self.evaluation.scores.get(self.extra_headline(name)), self.extra_score(name)
+        return None if evaluation is None or extra is None else evaluation - extra
 
 
 class StepTimes(_Frozen):

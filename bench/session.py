@@ -1,7 +1,7 @@
 """What the cells of one run share: options, loaded tasks, pristine encoders and tokenised splits."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bench.environment import conditions
 from bench.measure.subject import cost_config
 from bench.models import attention_of, config_fingerprint, fingerprint, load_encoder
 from bench.record import Conditions
-from bench.tasks.base import Source, TaskData
+from bench.tasks.base import Example, Source, TaskData
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,15 @@ class Pristine:
 
 @dataclass(frozen=True)
 class Splits:
-    """The tokenised splits of a quality cell, each cut to the number of examples the cell names."""
+    """The tokenised splits of a quality cell, each cut to the number of examples the cell names.
+
+    What bounds the evaluation split bounds each of the extra sets too.
+    """
 
     train: Encoded
     selection: Encoded
     evaluation: Encoded
+    extra: Mapping[str, Encoded]
 
 
 class Session:
@@ -103,9 +107,16 @@ class Session:
         key = (cell.model, cell.task, cell.max_length, *limits)
         if key not in self._splits:
             task, tokenizer = self.task(cell.task), self.pristine(cell).tokenizer
-            cut = zip((task.train, task.selection, task.evaluation), limits, strict=True)
-            encoded = [encode(examples[:limit], task.kind, tokenizer, cell.max_length) for examples, limit in cut]
-            self._splits[key] = Splits(*encoded)
+
+            def encoded(examples: Sequence[Example], limit: int | None) -> Encoded:
+                return encode(examples[:limit], task.kind, tokenizer, cell.max_length)
+
+            self._splits[key] = Splits(
+                encoded(task.train, cell.train_examples),
+                encoded(task.selection, cell.selection_examples),
+                encoded(task.evaluation, cell.evaluation_examples),
+                {name: encoded(examples, cell.evaluation_examples) for name, examples in task.extra.items()},
+            )
         return self._splits[key]
 
     def conditions(self, cell: Cell) -> Conditions:

@@ -206,14 +206,17 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
     task = replace(task, arms=tuple(sorted(task.arms, key=lambda arm: order[arm.name])))
     scores = {row.name: row.scores[task.name] for row in verdict.rows if task.name in row.scores}
     described = (record.descriptions["task"] for record in task.records if "task" in record.descriptions)
-    shown = [("All metrics", tables.metrics_table(task, scores)), ("Every seed", tables.seeds_table(task))]
-    searched = search_table(task)
-    shown += [("Search for learning rates", searched)] if searched is not None else []
+    shown: list[tuple[str, Table | None]] = [
+        ("All metrics", tables.metrics_table(task, scores)),
+        ("Beyond the evaluation split", tables.extra_table(task)),
+        ("Every seed", tables.seeds_table(task)),
+        ("Search for learning rates", search_table(task)),
+    ]
     return TaskPart(
         name=marks.named(task).text,
         marks=task.marks,
         description=next(described, ""),
-        tables=tuple(shown),
+        tables=tuple((title, table) for title, table in shown if table is not None),
         pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
     )
 

@@ -15,6 +15,10 @@ GLOSSARY: dict[str, str] = {
     "undecided": "The interval includes the value of no difference, or there is none: it takes more seeds or rounds.",
     "gap": "Generalization gap: headline score on a sample of the training data minus the evaluation score, both in "
     "evaluation mode, on samples of equal size.",
+    "extra set": "A further labelled set of a task, of another domain or made as a diagnostic. It is scored once at "
+    "the end and decides nothing.",
+    "gap to an extra set": "Score on the evaluation split minus score on the extra set, in the metric the set is "
+    "judged by: how much is lost outside the domain trained on.",
     "step": "Forward, backward, clipping, optimizer and zero-grad on one batch of fixed shape.",
     "step time of full's": "Median step time divided by that of full fine-tuning in the same round; the geometric "
     "mean over rounds. Ratios are comparable between machines, seconds are not.",

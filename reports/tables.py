@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from bench.metrics import Metric
 from bench.record import CostCell, CostResult, QualityCell, QualityResult, Record
@@ -9,9 +10,9 @@ from reports import formats
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Arm, Run, Shape, Task
-from reports.statistics import summarize
+from reports.statistics import paired_difference, summarize
 from reports.table import Cell, Column, Table, bars, plain
-from reports.verdict import Cost, Score, shape_costs
+from reports.verdict import Cost, Score, reference_arm, shape_costs
 from reports.verdict_table import difference_cell, step_cell
 
 Value = Callable[[QualityResult], float | None]
@@ -60,6 +61,32 @@ def _metric_cells(arm: Arm, task: Task, headline: Metric, score: Score | None) -
         else difference_cell(loss, score.loss_gap_difference, is_reference=score.is_reference),
         _mean_cell(arm, duration, lambda result: result.training_seconds),
     ]
+
+
+def extra_table(task: Task) -> Table | None:
+    """Scores on the task's further labelled sets, and how far they lie below evaluation; None where it has none."""
+    found = [record.quality for record in task.records if record.quality is not None]
+    sets = {name: (quality.extra_headline(name), quality.extra[name]) for quality in found for name in quality.extra}
+    if not sets:
+        return None
+    columns = [Column("strategy", numeric=False)]
+    columns += [column for name, (headline, _) in sets.items() for column in _extra_columns(name, metric(headline))]
+    reference = reference_arm(task)
+    rows = []
+    for arm in task.arms:
+        cells = [
+            cell
+            for name, (headline, _) in sets.items()
+            for value in (partial(_extra_score, name), partial(_domain_gap, name))
+            for cell in (_mean_cell(arm, metric(headline), value), _against(arm, reference, metric(headline), value))
+        ]
+        rows.append((_name(arm), *cells))
+    sizes = ", ".join(f"{name} {formats.count(scores.examples, 'example')}" for name, (_, scores) in sets.items())
+    caption = (
+        f"Labelled sets that no decision saw, scored once at the end ({sizes}). Mean and standard deviation over "
+        "seeds; both scores of a gap are in the metric of the set."
+    )
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 def seeds_table(task: Task) -> Table:
@@ -156,6 +183,30 @@ def _mean_cell(arm: Arm, unit: Metric, value: Value) -> Cell:
         return Cell(formats.seconds(found.mean))
     mean, spread = formats.score(unit, found)
     return Cell(mean, f"\N{PLUS-MINUS SIGN} {spread}" if spread else "1 seed")
+
+
+def _extra_columns(name: str, unit: Metric) -> tuple[Column, ...]:
+    return (
+        Column("score", unit.label, name),
+        Column("against full", "95% interval", name),
+        Column("gap", "evaluation minus this", name),
+        Column("gap", "against full, 95% interval", name),
+    )
+
+
+def _against(arm: Arm, reference: Arm | None, unit: Metric, value: Value) -> Cell:
+    """The paired difference of `value` to full fine-tuning's."""
+    if reference is None or arm is reference:
+        return difference_cell(unit, None, is_reference=arm is reference)
+    return difference_cell(unit, paired_difference(arm.by_seed(value), reference.by_seed(value)))
+
+
+def _extra_score(name: str, result: QualityResult) -> float | None:
+    return result.extra_score(name)
+
+
+def _domain_gap(name: str, result: QualityResult) -> float | None:
+    return result.domain_gap(name)
 
 
 def _seed_cell(arm: Arm, seed: int, headline: str | None) -> Cell:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from bench.errors import DataError, InputError
-from bench.tasks.base import Source, TaskData
+from bench.tasks.base import Example, Source, TaskData
 
 __all__ = ["TABLE", "Entry", "Source", "TaskData", "check", "load"]
 
@@ -21,13 +21,13 @@ class Entry:
     module    where its `load` lives
     sentence  what it is, for people
     needs     "archive": a pinned archive, fetched when first asked for; "folder": the user's data folder;
-              "nothing": it is made up
+              "hub": the user's data folder, or where it lacks the task the hub; "nothing": it is made up
     argument  what may follow a colon: None for nothing, else a short description of it
     """
 
     module: str
     sentence: str
-    needs: Literal["archive", "folder", "nothing"]
+    needs: Literal["archive", "folder", "hub", "nothing"]
     argument: str | None = None
 
 
@@ -47,12 +47,15 @@ TABLE: dict[str, Entry] = {
     "pos-synthetic": Entry(
         "bench.tasks.pos_synthetic", "Parts of speech of made-up sentences full of ambiguous words.", "nothing"
     ),
-    "cola": Entry(GLUE, "Is a sentence acceptable English? (CoLA)", "folder"),
-    "sst2": Entry(GLUE, "Is a phrase of a movie review positive or negative? (SST-2)", "folder"),
-    "mrpc": Entry(GLUE, "Do two sentences of the news say the same? (MRPC)", "folder"),
-    "rte": Entry(GLUE, "Does one text entail another? (RTE)", "folder"),
-    "stsb": Entry(GLUE, "How similar are two sentences, 0 to 5? (STS-B)", "folder"),
-    "wnli": Entry(GLUE, "Does a sentence follow once its pronoun is resolved? (WNLI)", "folder"),
+    "cola": Entry(GLUE, "Is a sentence acceptable English? (CoLA)", "hub"),
+    "sst2": Entry(GLUE, "Is a phrase of a movie review positive or negative? (SST-2)", "hub"),
+    "mrpc": Entry(GLUE, "Do two sentences of the news say the same? (MRPC)", "hub"),
+    "qqp": Entry(GLUE, "Do two questions ask the same? (QQP)", "hub"),
+    "stsb": Entry(GLUE, "How similar are two sentences, 0 to 5? (STS-B)", "hub"),
+    "mnli": Entry(GLUE, "Does a text entail another, contradict it, or neither? (MNLI, matched)", "hub"),
+    "qnli": Entry(GLUE, "Does a sentence answer a question? (QNLI)", "hub"),
+    "rte": Entry(GLUE, "Does one text entail another? (RTE)", "hub"),
+    "wnli": Entry(GLUE, "Does a sentence follow once its pronoun is resolved? (WNLI)", "hub"),
     "pos": Entry("bench.tasks.pos", "Parts of speech on a Universal Dependencies treebank.", "folder", "treebank"),
 }
 
@@ -83,4 +86,18 @@ def load(name: str, source: Source) -> TaskData:
         raise DataError(
             f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples"
         )
+    _check_variety(data)
     return data
+
+
+def _check_variety(data: TaskData) -> None:
+    """Where all labels are equal there is nothing to learn, and nothing to be told apart."""
+    for split, examples in (("training", data.train), ("evaluation", data.evaluation), *data.extra.items()):
+        if not examples:
+            raise DataError(f"task {data.name!r}: its set {split!r} holds nothing that the training data does not")
+        if len({label for example in examples for label in _labels(example)}) < 2:
+            raise DataError(f"task {data.name!r}: every example of its {split} set has the same label")
+
+
+def _labels(example: Example) -> tuple[int | float, ...]:
+    return example.label if isinstance(example.label, tuple) else (example.label,)

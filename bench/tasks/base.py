@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,11 @@ class Example:
     text: tuple[str, ...]
     label: int | float | tuple[int, ...]
     group: str = ""
+
+    @cached_property
+    def text_key(self) -> str:
+        """The text without regard to case and spacing: examples with one key are duplicates."""
+        return json.dumps([" ".join(part.casefold().split()) for part in self.text], ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class TaskData:
     sees `evaluation`. `metrics` are names of `bench.metrics.METRICS`, the headline first. `labels` names
     the classes by index and is empty for regression. `marks` are warnings shown wherever results are.
     `overlaps` names families of training corpora the task's data belongs to ("NLI", "QQP"): the scores of
-    an encoder tuned on one of them are contaminated, and the harness marks its cells.
+    an encoder tuned on one of them are contaminated, and the harness marks its cells. `extra` holds further
+    labelled sets by name (another domain, a diagnostic); they are scored once at the end with the same
+    metrics and decide nothing. `extra_headlines` names the metric a set is judged by where that is not the
+    task's headline. `notes` say what loading left out; they become warnings of every cell.
     """
 
     name: str
@@ -61,6 +69,9 @@ class TaskData:
     evaluation: Sequence[Example]
     marks: tuple[str, ...] = field(default=())
     overlaps: tuple[str, ...] = field(default=())
+    extra: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    extra_headlines: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=())
 
     @property
     def headline(self) -> str:
@@ -76,9 +87,11 @@ class TaskData:
     def fingerprint(self) -> str:
         """sha256 of the normalised examples and labels: equal data from any source has an equal one."""
         digest = hashlib.sha256(json.dumps([self.kind, *self.labels]).encode())
-        for name in ("train", "selection", "evaluation"):
+        splits = {"train": self.train, "selection": self.selection, "evaluation": self.evaluation}
+        extra = {f"extra {name}": self.extra[name] for name in sorted(self.extra)}
+        for name, examples in (splits | extra).items():
             digest.update(name.encode())
-            for example in getattr(self, name):
+            for example in examples:
                 row = json.dumps([example.text, example.label], ensure_ascii=False)
                 digest.update(row.encode() + b"\n")
         return digest.hexdigest()

@@ -44,12 +44,13 @@ def text_lines(path: Path) -> list[str]:
 
 
 def read_tsv(
-    path: Path, columns: Sequence[str], header: bool, cache_dir: Path
-) -> Iterator[tuple[int, dict[str, str]]]:
+    path: Path, columns: Sequence[str], header: bool, cache_dir: Path, *, short_rows: bool = False
+) -> Iterator[tuple[int, dict[str, str | None]]]:
     """Rows of a tab-separated file without quoting, as (row number, column -> text).
 
     With `header` the first line names the columns, of which `columns` must be there; else `columns` are all
-    of them. Raises DataError for a missing column, a row of another width and whatever `text_lines` does.
+    of them. Rows of another width are refused; with `short_rows` a narrower one gives None for what it lacks.
+    Raises DataError for a missing column, such a row and whatever `text_lines` does.
     """
     lines = text_lines(path)
     names = lines[0].split("\t") if header else list(columns)
@@ -59,7 +60,7 @@ def read_tsv(
     if len(lines) == header:
         raise DataError(f"{path} has a header and no rows")
     for number, line in enumerate(lines, start=1):
-        _check_width(path, number, line, len(names))
+        _check_width(path, number, line, len(names), short=short_rows)
     rows = _read("csv", path, cache_dir, names, sep="\t", quoting=3, keep_default_na=False, skiprows=int(header))
     _check_count(path, len(rows[columns[0]]), len(lines) - header, "rows")
     chosen = zip(*(rows[name] for name in columns), strict=True)
@@ -99,9 +100,9 @@ def _content(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _check_width(path: Path, number: int, line: str, width: int) -> None:
+def _check_width(path: Path, number: int, line: str, width: int, *, short: bool = False) -> None:
     found = line.count("\t") + 1
-    if found != width:
+    if found > width or (found < width and not short):
         raise DataError(f"{path}, row {number}: {found} columns, expected {width} separated by tabs")
     if "\r" in line or "\0" in line:
         raise DataError(f"{path}, row {number}: a carriage return or NUL inside the row; remove it")

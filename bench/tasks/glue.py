@@ -1,88 +1,64 @@
-"""GLUE tasks from a folder in the original layout: `D/glue/<Task>/{train,dev}.tsv` (Wang et al., 2018).
+"""GLUE tasks, from a folder in the original layout or in the hub's, or from the hub (Wang et al., 2018).
 
-The official dev file is the evaluation split; the test files have no labels. Class order and names are those
-of the hub's version, so that the same data has the same fingerprint from either place.
+The official development file is the evaluation split; the test files have no labels.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from bench.errors import DataError
-from bench.tasks import Entry
+import numpy as np
+
+from bench.errors import DataError, InputError
+from bench.tasks import Entry, hub
 from bench.tasks.base import Example, Source, TaskData
-from bench.tasks.files import data_folder, read_tsv
-from bench.tasks.splits import split_official
+from bench.tasks.files import data_folder, text_lines
+from bench.tasks.glue_layouts import (
+    DIAGNOSTIC,
+    DIAGNOSTIC_COLUMNS,
+    DIAGNOSTIC_FOLDERS,
+    DIAGNOSTIC_HEADLINE,
+    DIAGNOSTIC_NAMES,
+    LAYOUTS,
+    Layout,
+)
+from bench.tasks.sources import Row, Split, find, read_table, read_text
+from bench.tasks.splits import extra_set, split_official
 
 STSB_HIGHEST = 5.0
+UNLABELLED = -1
+
+Parse = Callable[[str, Any], int | float]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the files of one task look.
+class _Loaded:
+    """The examples of one file, and what was left out of it in words."""
 
-    folder    name of its folder
-    text      columns of the sentences
-    label     column of the label
-    labels    names of the classes in order; empty for regression
-    written   how the file writes the classes, in the same order
-    columns   all columns of a file without a header line; empty where there is one
-    overlaps  families of tuning corpora the data belongs to; STS-B takes a third of its pairs from image captions
-    """
-
-    folder: str
-    text: tuple[str, ...]
-    label: str
-    metrics: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    written: tuple[str, ...] = ("0", "1")
-    columns: tuple[str, ...] = ()
-    overlaps: tuple[str, ...] = ()
-
-
-PAIR = ("sentence1", "sentence2")
-LAYOUTS = {
-    "cola": Layout(
-        folder="CoLA",
-        text=("sentence",),
-        label="label",
-        metrics=("matthews_correlation", "accuracy"),
-        labels=("unacceptable", "acceptable"),
-        columns=("source", "label", "original", "sentence"),
-    ),
-    "sst2": Layout("SST-2", ("sentence",), "label", ("accuracy",), ("negative", "positive")),
-    "mrpc": Layout(
-        folder="MRPC",
-        text=("#1 String", "#2 String"),
-        label="Quality",
-        metrics=("f1", "accuracy"),
-        labels=("not_equivalent", "equivalent"),
-    ),
-    "rte": Layout(
-        folder="RTE",
-        text=PAIR,
-        label="label",
-        metrics=("accuracy",),
-        labels=("entailment", "not_entailment"),
-        written=("entailment", "not_entailment"),
-        overlaps=("NLI",),
-    ),
-    "stsb": Layout("STS-B", PAIR, "score", ("spearman", "pearson"), overlaps=("captions",)),
-    "wnli": Layout("WNLI", PAIR, "label", ("accuracy",), ("not_entailment", "entailment")),
-}
+    examples: list[Example]
+    notes: tuple[str, ...] = ()
 
 
 def load(name: str, entry: Entry, source: Source) -> TaskData:
-    """One of the GLUE tasks. Raises DataError naming file and row where its files are missing or malformed."""
+    """One of the GLUE tasks.
+
+    Raises DataError naming file and row where its files are missing or malformed, and where they would have
+    to come from the hub and cannot.
+    """
     layout = LAYOUTS[name]
-    files = f"D/glue/{layout.folder}/train.tsv and dev.tsv in the original GLUE layout"
-    folder = data_folder(source.data_dir, name, files) / "glue" / layout.folder
-    for file in ("train.tsv", "dev.tsv"):
-        if not (folder / file).is_file():
-            raise DataError(f"{folder / file} is missing: task {name!r} needs {files}")
-    train = _examples(folder / "train.tsv", layout, source)
-    splits = split_official(train, _examples(folder / "dev.tsv", layout, source))
+    folder = _folder(name, layout, source)
+
+    def read(names: tuple[str, ...]) -> _Loaded:
+        return _examples(_split(folder, name, layout, names), layout, source)
+
+    train, evaluation = read(("train",)), read(layout.evaluation)
+    extra = {part: read(names) for part, names in layout.extra.items()}
+    if layout.diagnostic:
+        extra |= _diagnostic(layout, source)
+    splits = split_official(train.examples, evaluation.examples)
     return TaskData(
         name=name,
         kind="classification" if layout.labels else "regression",
@@ -93,37 +69,140 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         selection=splits.selection,
         evaluation=splits.evaluation,
         overlaps=layout.overlaps,
+        extra={part: extra_set(found.examples, splits) for part, found in extra.items()},
+        extra_headlines={DIAGNOSTIC: DIAGNOSTIC_HEADLINE} if DIAGNOSTIC in extra else {},
+        notes=tuple(note for found in (train, evaluation, *extra.values()) for note in found.notes),
     )
 
 
-def _examples(path: Path, layout: Layout, source: Source) -> list[Example]:
-    columns = layout.columns or (*layout.text, layout.label)
-    parse = _class_index(layout.written) if layout.labels else _score
-    found = []
-    for number, row in read_tsv(path, columns, not layout.columns, source.cache_dir):
-        text = tuple(row[column].strip() for column in layout.text)
-        if not all(text):
-            raise DataError(f"{path}, row {number}: a sentence is empty")
-        found.append(Example(text, parse(path, number, row[layout.label])))
-    return found
+def layout_told(layout: Layout) -> str:
+    """What the user's data folder should hold, for messages."""
+    names = ["train", layout.evaluation[0], *(names[0] for names in layout.extra.values())]
+    files = f"{', '.join(f'{name}.tsv' for name in names[:-1])} and {names[-1]}.tsv"
+    return (
+        f"D/glue/{layout.folder}/ with {files} in the original GLUE layout, "
+        "or the hub's splits as JSON lines, Parquet or save_to_disk"
+    )
 
 
-def _class_index(written: tuple[str, ...]) -> Callable[[Path, int, str], int]:
-    index = {label: place for place, label in enumerate(written)}
+def _folder(name: str, layout: Layout, source: Source) -> Path:
+    """The folder with the task's files: the user's where it has one, else the hub's."""
+    told = layout_told(layout)
+    if source.data_dir is not None:
+        own = data_folder(source.data_dir, name, told) / "glue" / layout.folder
+        if own.is_dir():
+            return own
+    missing = "no --data-dir is given" if source.data_dir is None else f"{source.data_dir} has no glue/{layout.folder}"
+    try:
+        return hub.fetch(hub.GLUE, layout.config, source.cache_dir, source.offline)
+    except InputError as error:
+        raise DataError(f"task {name!r}: {missing}, and {error}; or give --data-dir D with {told}") from None
 
-    def parse(path: Path, number: int, value: str) -> int:
+
+def _split(folder: Path, name: str, layout: Layout, names: tuple[str, ...]) -> Split:
+    split = find(folder, names)
+    if split is None:
+        raise DataError(f"{folder / names[0]}.tsv is missing: task {name!r} needs {layout_told(layout)}")
+    return split
+
+
+def _examples(split: Split, layout: Layout, source: Source) -> _Loaded:
+    """The examples of one split. Raises DataError for a malformed one, or one of a single class."""
+    original = split.format == "tsv"
+    columns, parse = (layout.tsv, _from_text(layout)) if original else (layout.hub, _from_value(layout))
+    examples, left_out = [], Counter[str]()
+    for where, values in _rows(split, layout, source):
+        text = tuple(_sentence(where, values[column]) for column in columns.text)
+        label = values[columns.label]
+        if layout.incomplete == "left out" and not (all(text) and label not in (None, "")):
+            left_out["incomplete"] += 1
+        elif original and layout.undecided is not None and label == layout.undecided:
+            left_out[f"no agreed label ({label!r})"] += 1
+        elif all(text):
+            examples.append(Example(text, parse(where, label)))
+        else:
+            raise DataError(f"{where}: a sentence is empty")
+    _check_labels(split, examples)
+    rows = len(examples) + left_out.total()
+    name = split.paths[0].name
+    return _Loaded(examples, tuple(f"{name}: {n} of {rows} rows left out: {why}" for why, n in left_out.items()))
+
+
+def _rows(split: Split, layout: Layout, source: Source) -> Iterator[Row]:
+    if split.format != "tsv":
+        return read_table(split, layout.hub.all)
+    columns, short = layout.unnamed or layout.tsv.all, layout.incomplete == "left out"
+    return read_text(split, columns, source.cache_dir, header=not layout.unnamed, short_rows=short)
+
+
+def _sentence(where: str, value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{where}: a sentence is {value!r}, not text")
+    return (value or "").strip()
+
+
+def _check_labels(split: Split, examples: list[Example]) -> None:
+    """Nothing is learnt or told apart where all is of one class."""
+    if not examples:
+        raise DataError(f"{split.place} holds no complete row")
+    if len({example.label for example in examples}) < 2:
+        raise DataError(f"{split.place}: every row has the same label; it takes two different ones at least")
+
+
+def _diagnostic(layout: Layout, source: Source) -> dict[str, _Loaded]:
+    """GLUE's diagnostic set where the user's folder holds it with labels; the leaderboard's own file has none."""
+    for folder in DIAGNOSTIC_FOLDERS if source.data_dir is not None else ():
+        for name in DIAGNOSTIC_NAMES:
+            path = Path(source.data_dir or "") / "glue" / folder / f"{name}.tsv"
+            header = text_lines(path)[0].split("\t") if path.is_file() else []
+            for columns in DIAGNOSTIC_COLUMNS:
+                if set(columns.all) <= set(header):
+                    split = Split("tsv", (path,))
+                    return {DIAGNOSTIC: _examples(split, replace(layout, tsv=columns), source)}
+    return {}
+
+
+def _from_text(layout: Layout) -> Parse:
+    """How a TSV file writes labels."""
+    if not layout.labels:
+        return _score
+    index = {label: place for place, label in enumerate(layout.written)}
+
+    def parse(where: str, value: Any) -> int:
         if value not in index:
-            raise DataError(f"{path}, row {number}: label {value!r} is none of {', '.join(written)}")
+            raise DataError(f"{where}: label {value!r} is none of {', '.join(layout.written)}")
         return index[value]
 
     return parse
 
 
-def _score(path: Path, number: int, value: str) -> float:
+def _from_value(layout: Layout) -> Parse:
+    """How all other forms hold labels: a class by its number or its name."""
+    if not layout.labels:
+        return _score
+    index: dict[object, int] = {label: place for place, label in enumerate(layout.labels)}
+
+    def parse(where: str, value: Any) -> int:
+        if value == UNLABELLED:
+            raise DataError(f"{where}: label -1, as in the hub's test files, means unlabelled: use a labelled split")
+        place = index.get(value) if isinstance(value, str) else value
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(layout.labels):
+            raise DataError(
+                f"{where}: label {value!r} is none of {', '.join(layout.labels)} (0 to {len(layout.labels) - 1})"
+            )
+        return place
+
+    return parse
+
+
+def _score(where: str, value: Any) -> float:
+    """A similarity score, as the nearest number of single precision writes itself: the hub keeps no more."""
     try:
-        score = float(value)
-    except ValueError:
+        score = float(str(np.float32(value)))
+    except (TypeError, ValueError):
         score = math.nan
+    if score == UNLABELLED:
+        raise DataError(f"{where}: score -1, as in the hub's test files, means unlabelled: use a labelled split")
     if not 0.0 <= score <= STSB_HIGHEST:
-        raise DataError(f"{path}, row {number}: score {value!r} is no number from 0 to {STSB_HIGHEST:g}")
+        raise DataError(f"{where}: score {value!r} is no number from 0 to {STSB_HIGHEST:g}")
     return score

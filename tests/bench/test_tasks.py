@@ -14,11 +14,10 @@ from bench import archives, tasks
 from bench.errors import DataError, InputError
 from bench.metrics import METRICS
 from bench.tasks.base import Example, Source, TaskData
-from bench.tasks.splits import text_key
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPLITS = ("train", "selection", "evaluation")
-FOLDER_TASKS = [name for name, entry in tasks.TABLE.items() if entry.needs == "folder"]
+FOLDER_TASKS = [name for name, entry in tasks.TABLE.items() if entry.needs in ("folder", "hub")]
 
 # Header, and a row made from a number, a sentence, another sentence and a label of 0 or 1.
 Row = Callable[[int, str, str, int], str]
@@ -41,7 +40,24 @@ GLUE: dict[str, tuple[str, str, Row]] = {
         lambda n, a, b, y: f"{n}\tmain\tx\t2012\t1\tnone\tnone\t{a}\t{b}\t{4.2 if y else 0.4}",
     ),
     "wnli": ("WNLI", "index\tsentence1\tsentence2\tlabel\n", lambda n, a, b, y: f"{n}\t{a}\t{b}\t{y}"),
+    "qqp": (
+        "QQP",
+        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n",
+        lambda n, a, b, y: f"{n}\t{2 * n}\t{2 * n + 1}\t{a}\t{b}\t{y}",
+    ),
+    "qnli": (
+        "QNLI",
+        "index\tquestion\tsentence\tlabel\n",
+        lambda n, a, b, y: f"{n}\t{a}\t{b}\t{'not_entailment' if y else 'entailment'}",
+    ),
+    "mnli": (
+        "MNLI",
+        "index\tgenre\tsentence1\tsentence2\tlabel1\tgold_label\n",
+        lambda n, a, b, _: f"{n}\tfiction\t{a}\t{b}\tneutral\t{('entailment', 'neutral', 'contradiction')[n % 3]}",
+    ),
 }
+CLASSES = {"mnli": 3}
+MNLI_PARTS = ("dev_matched", "dev_mismatched")
 TREEBANK = "UD_English-Made"
 
 
@@ -73,7 +89,7 @@ def write_conllu(path: Path, part: str, count: int) -> None:
 def folder(tmp_path: Path) -> Path:
     """A small data folder in the original layouts: 40 training and 10 evaluation rows a task."""
     for name, (task, header, row) in GLUE.items():
-        for part, count in (("train", 40), ("dev", 10)):
+        for part, count in (("train", 40), *((part, 10) for part in (MNLI_PARTS if name == "mnli" else ("dev",)))):
             rows = [row(n, sentence(name, part, n), f"it follows {n}", n % 2) for n in range(count)]
             path = tmp_path / "data" / "glue" / task / f"{part}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,22 +104,34 @@ def source(folder: Path, tmp_path: Path) -> Source:
     return Source(tmp_path / "cache", folder, offline=True)
 
 
+def dev_file(folder: Path, name: str) -> Path:
+    """The evaluation file of a task of the data folder."""
+    if name not in GLUE:
+        return folder / "ud" / TREEBANK / "en_made-ud-dev.conllu"
+    return folder / "glue" / GLUE[name][0] / ("dev_matched.tsv" if name == "mnli" else "dev.tsv")
+
+
 def assert_contract(data: TaskData) -> None:
     """What every task promises, whatever its data."""
     examples = [example for name in SPLITS for example in getattr(data, name)]
     assert all(getattr(data, name) for name in SPLITS)
     assert data.metrics
     assert set(data.metrics) <= set(METRICS)
+    assert set(data.extra_headlines) <= set(data.extra)
+    assert set(data.extra_headlines.values()) <= set(data.metrics)
     assert data.kind != "regression" or not data.labels
     assert data.kind == "regression" or data.outputs == len(set(data.labels)) > 1
-    for example in examples:
+    for example in (*examples, *(example for extra in data.extra.values() for example in extra)):
         assert_example(data, example)
     if data.kind == "classification":
         assert {example.label for example in data.evaluation} == set(range(data.outputs))
     if data.kind == "tagging":
         assert any(len(set(tags)) > 1 for tags in (example.label for example in examples) if isinstance(tags, tuple))
-    texts = {name: {text_key(example) for example in getattr(data, name)} for name in SPLITS}
+    texts = {name: {example.text_key for example in getattr(data, name)} for name in SPLITS}
     assert not texts["evaluation"] & (texts["train"] | texts["selection"])
+    for extra in data.extra.values():
+        assert extra
+        assert not {example.text_key for example in extra} & (texts["train"] | texts["selection"])
     assert not texts["selection"] & texts["train"]
     groups = {name: {example.group for example in getattr(data, name)} - {""} for name in SPLITS}
     assert not groups["evaluation"] & (groups["train"] | groups["selection"])
@@ -169,8 +197,9 @@ def test_contract(name: str, source: Source) -> None:
 
 @pytest.mark.parametrize("name", FOLDER_TASKS)
 def test_contract_on_real_files(name: str, tmp_path: Path) -> None:
-    if not (SHARED / "glue").is_dir():
-        pytest.skip(f"no real data at {SHARED}; set BITFIT_BENCH_TEST_DATA to a folder with glue/ and ud/")
+    there = SHARED / "glue" / GLUE[name][0] if name in GLUE else SHARED / "ud"
+    if not there.is_dir():
+        pytest.skip(f"no real data at {there}; set BITFIT_BENCH_TEST_DATA to a folder with glue/ and ud/")
     assert_contract(tasks.load(name, Source(tmp_path, SHARED)))
 
 
@@ -216,9 +245,10 @@ def test_texts_come_through_unchanged(source: Source) -> None:
 def test_labels_are_read_from_their_column(source: Source) -> None:
     for name in GLUE:
         data = tasks.load(name, source)
-        number = {sentence(name, "dev", n): n for n in range(10)}
+        part = dev_file(Path(), name).stem
+        number = {sentence(name, part, n): n for n in range(10)}
         for example in data.evaluation:
-            expected = number[example.text[0]] % 2
+            expected = number[example.text[0]] % CLASSES.get(name, 2)
             assert example.label == ((0.4, 4.2)[expected] if name == "stsb" else expected)
     assert tasks.load("rte", source).labels == ("entailment", "not_entailment")
     assert tasks.load("rte", source).overlaps == ("NLI",)
@@ -289,8 +319,7 @@ def test_a_bad_row_is_named(case: str, part: str, source: Source, folder: Path) 
 @pytest.mark.parametrize("name", FOLDER_TASKS)
 @pytest.mark.parametrize("content", [None, b"", b"\n\n"])
 def test_missing_and_empty_files_are_named(name: str, content: bytes | None, source: Source, folder: Path) -> None:
-    place = f"glue/{GLUE[name][0]}/dev.tsv" if name in GLUE else f"ud/{TREEBANK}/en_made-ud-dev.conllu"
-    path = folder / place
+    path = dev_file(folder, name)
     if content is None:
         path.unlink()
     else:
@@ -306,8 +335,7 @@ def test_missing_and_empty_files_are_named(name: str, content: bytes | None, sou
 def test_a_header_without_rows_and_a_header_without_its_column_are_named(
     name: str, source: Source, folder: Path
 ) -> None:
-    task, header, _ = GLUE[name]
-    path = folder / "glue" / task / "dev.tsv"
+    path, header = dev_file(folder, name), GLUE[name][1]
     path.write_text(header, encoding="utf-8")
     with pytest.raises(DataError, match="has a header and no rows"):
         tasks.load(name, source)
@@ -322,7 +350,7 @@ def test_without_a_data_folder_the_layout_is_told(name: str, tmp_path: Path) -> 
     layout = "D/ud/<Treebank>/" if name == "pos" else "D/glue/"
     for data_dir in (None, tmp_path / "absent"):
         with pytest.raises(DataError) as error:
-            tasks.load(name, Source(tmp_path, data_dir))
+            tasks.load(name, Source(tmp_path, data_dir, offline=True))
         assert layout in str(error.value)
 
 

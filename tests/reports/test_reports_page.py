@@ -56,6 +56,7 @@ STAGES: dict[str, Plan] = {
     "undefined scores": Plan(alter=no_scores, seeds=(0, 1)),
     "no memory": Plan(alter=no_memory, tasks=("questions",)),
     "two models": Plan(models=("minilm", "bert-base"), strategies=("full", "bitfit"), seeds=(0, 1)),
+    "extra sets": Plan(extra={"tweets": 0.05, "<b>|": 0.1}, tasks=("questions",)),
     "two shapes": Plan(shapes=((16, 64), (32, 128)), quality=False),
     "strategies of other people": Plan(
         strategies=("full", "lora", "bitfit:query", *(f"x{index}" for index in range(14))), tasks=("questions",)

@@ -55,7 +55,11 @@ FULL_SECONDS, FULL_BYTES, ENCODER = 0.184, 352 * 2**20, 22_713_216
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make up. `alter` may change any record before it is written, or drop it by returning None."""
+    """What to make up.
+
+    `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
+    before it is written, or drop it by returning None.
+    """
 
     suite: str = "embedded"
     models: tuple[str, ...] = ("minilm",)
@@ -70,6 +74,7 @@ class Plan:
     jitter: float = 0.008
     random_seed: int = 7
     conditions: dict[str, object] = field(default_factory=dict)
+    extra: dict[str, float] = field(default_factory=dict)
     alter: Callable[[Record], Record | None] = lambda record: record
 
     @property
@@ -201,6 +206,7 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         training_seconds=19.0 * _level(cell.strategy)[3],
         scoring_seconds=2.4,
         inserted_randomness=False,
+        extra={name: _scores(score - lower, cell.task) for name, lower in plan.extra.items()},
     )
     losses = {"loss": np.linspace(1.8, 0.4, 189)}
     return _record(cell, plan, quality=result), losses
