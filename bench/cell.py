@@ -51,7 +51,8 @@ class _TrainingCell(_Cell):
 
     `train_examples` and its sisters bound a split to its first examples in the task's fixed shuffled
     order (None: all of it), so smaller training sets are nested in larger ones; `evaluation_examples`
-    bounds each extra set of the task too. `mask_seed` fixes the
+    bounds each extra set of the task too. How long a cell trains is said either by `epochs` or by `steps`,
+    optimizer steps in all whatever the size of the training set; the other one is None. `mask_seed` fixes the
     coordinates a random subset draws and stays 0 for strategies that draw none. Dropout fields of None
     mean the model configuration's own value. `checkpoint` 'best' scores the selection split after each epoch
     and ends with the weights that did best there; `patience` stops after so many epochs without a better one.
@@ -62,7 +63,8 @@ class _TrainingCell(_Cell):
     strategy: str
     seed: Seed
     learning_rate: Rate | Search
-    epochs: Annotated[float, Field(gt=0.0)]
+    # Required although it may be None: a key names every required field, so keys of old cells stay as they are.
+    epochs: Annotated[float, Field(gt=0.0)] | None
     batch_size: Positive
     mask_seed: Seed = 0
     pooling: Pooling = "cls"
@@ -78,6 +80,23 @@ class _TrainingCell(_Cell):
     precision: Precision = "fp32"
     checkpoint: Literal["last", "best"] = "last"
     patience: Positive | None = None
+    steps: Positive | None = None
+
+    @property
+    def length(self) -> float:
+        """How long it trains, in epochs or in steps."""
+        return self.epochs or self.steps or 0
+
+    @property
+    def length_unit(self) -> Literal["epochs", "steps"]:
+        """What `length` counts."""
+        return "epochs" if self.steps is None else "steps"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("training takes either epochs or steps")
+        return self
 
     @model_validator(mode="after")
     def _patient(self) -> Self:

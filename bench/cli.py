@@ -64,8 +64,14 @@ def run(
     strategies: Annotated[str | None, typer.Option(help="Strategies, comma-separated.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds: a list such as 0,1,2 or a range such as 0-4.")] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Training examples a task.")] = None,
+    train_sizes: Annotated[
+        str | None, typer.Option(help="Training-set sizes to sweep, comma-separated: 100,300,all.")
+    ] = None,
     evaluation_examples: Annotated[int | None, typer.Option(min=1, help="Evaluation examples a task.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training examples.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimizer steps, whatever the training-set size; instead of epochs.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step, in quality cells.")] = None,
     learning_rate: Annotated[
         list[str] | None, typer.Option(help="STRATEGY=RATE, may be repeated; a bare RATE holds for every strategy.")
@@ -101,8 +107,10 @@ def run(
         "tasks": overrides.split(tasks),
         "seeds": overrides.parse_seeds(seeds),
         "train_examples": train_examples,
+        "train_sizes": overrides.parse_sizes(train_sizes),
         "evaluation_examples": evaluation_examples,
         "epochs": epochs,
+        "steps": steps,
         "batch_size": batch_size,
     }
     chosen = overrides.apply(suites.load(suite), skip=skip, quality=shared | own, cost=shared, rates=learning_rate)

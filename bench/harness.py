@@ -52,8 +52,10 @@ class Summary:
 def preflight(cells: Sequence[Planned], session: Session) -> None:
     """Load every model and data set once, and try every strategy on every architecture, before any cell runs.
 
-    Raises InputError or StrategyError for the first that cannot be had or applied.
+    Raises InputError or StrategyError for the first that cannot be had or applied, and InputError for a
+    training-set size of a sweep that the task does not have.
     """
+    _check_sizes([cell for cell in cells if isinstance(cell, QualityCell)], session)
     for model in dict.fromkeys(cell.model for cell in cells):
         session.encoder(model)
     pairs = {(cell.kind, cell.model, cell.strategy): cell for cell in cells}
@@ -80,6 +82,27 @@ def _check_length(cell: Planned, session: Session) -> None:
         raise InputError(
             f"{cell.model} has {positions - offset} positions, too few for {length} tokens; set a smaller length"
         )
+
+
+def _check_sizes(cells: Iterable[QualityCell], session: Session) -> None:
+    """Of a task that runs at several training-set sizes, each must be one of its own.
+
+    A size beyond the training split would silently repeat the largest. A single bound may lie beyond it: it cuts
+    nothing, and the record says how many examples there were.
+    """
+    sizes: dict[tuple[str, str], set[int | None]] = {}
+    for cell in cells:
+        sizes.setdefault((cell.model, cell.task), set()).add(cell.train_examples)
+    for (_, task), found in sizes.items():
+        if len(found) < 2:
+            continue
+        available = len(session.task(task).train)
+        for size in sorted(size for size in found if size is not None):
+            if size > available or (size == available and None in found):
+                raise InputError(
+                    f"task {task!r} has {available} training examples, so a size of {size} is the same as all of "
+                    f'them: take it out of train_sizes, where "all" stands for the whole split'
+                )
 
 
 def _try_strategy(cell: Planned, session: Session) -> None:

@@ -9,6 +9,7 @@ import strategies
 from bench import encoders
 from bench import suite as suites
 from bench.errors import InputError
+from bench.settings import ALL
 from bench.suite import Suite
 
 
@@ -34,6 +35,15 @@ def parse_seeds(text: str | None) -> list[int] | None:
             raise InputError(f"the seed range {part!r} runs backwards")
         seeds += range(first, last + 1)
     return None if text is None else list(dict.fromkeys(seeds))
+
+
+def parse_sizes(text: str | None) -> list[int | str] | None:
+    """Training-set sizes from '100,300,all'. Raises InputError for what is neither a number nor 'all'."""
+    parts = split(text)
+    for part in parts or ():
+        if part != ALL and not part.isdecimal():
+            raise InputError(f"size {part!r} is neither a number nor 'all'; write --train-sizes 100,300,all")
+    return None if parts is None else [part if part == ALL else int(part) for part in parts]
 
 
 def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, float]:

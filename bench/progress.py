@@ -15,12 +15,13 @@ from bench.record import Record
 
 def describe(cell: Cell) -> str:
     """A cell in a few words."""
+    if isinstance(cell, CostCell):
+        again = " (A/A)" if cell.replicate else ""
+        return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
+    size = "" if cell.train_examples is None else f" on {cell.train_examples} examples"
     if isinstance(cell, TrialCell):
-        return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}"
-    if not isinstance(cell, CostCell):
-        return f"{cell.task} {cell.strategy} seed {cell.seed}"
-    again = " (A/A)" if cell.replicate else ""
-    return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
+        return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}{size}"
+    return f"{cell.task} {cell.strategy} seed {cell.seed}{size}"
 
 
 def result_of(record: Record) -> str:
@@ -77,7 +78,9 @@ class Remaining:
 
 
 def _kin(cell: Cell) -> str:
-    return f"{cell.model} cost" if isinstance(cell, CostCell) else f"{cell.model} {cell.task}"
+    if isinstance(cell, CostCell):
+        return f"{cell.model} cost"
+    return f"{cell.model} {cell.task} {cell.train_examples}"
 
 
 class Display:

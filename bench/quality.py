@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -52,7 +53,9 @@ class Scorer:
 
 
 def total_steps(cell: TrainingCell, train_examples: int) -> int:
-    """Optimizer steps of a cell: its epochs times the batches of one, at least one."""
+    """Optimizer steps of a cell: those it names, or its epochs times the batches of one, at least one."""
+    if cell.epochs is None:
+        return cast(int, cell.steps)
     return max(1, round(cell.epochs * math.ceil(train_examples / cell.batch_size)))
 
 

@@ -90,15 +90,24 @@ class Checkpoints(_Frozen):
 
 
 class Tried(_Frozen):
-    """One training of a search, and its headline score on the selection split; None where it has none."""
+    """One training of a search, and its headline score on the selection split; None where it has none.
+
+    It took `epochs`, or `steps` where the cell names those; the other one is None.
+    """
 
     learning_rate: float
     seed: int
-    epochs: float
+    epochs: float | None
     status: Status
     reason: str | None
     selection_score: float | None
     training_seconds: float | None
+    steps: int | None = None
+
+    @property
+    def length(self) -> float:
+        """How long it trained, in epochs or in steps."""
+        return self.epochs or self.steps or 0
 
 
 class Searched(_Frozen):

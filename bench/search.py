@@ -23,7 +23,7 @@ class SearchFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Rung:
-    """One round of a search: how many rates still run, and for which share of the cell's epochs."""
+    """One round of a search: how many rates still run, and for which share of the cell's epochs or steps."""
 
     rates: int
     share: float
@@ -39,9 +39,9 @@ def rungs(search: Search) -> list[Rung]:
     return [Rung(count, 0.5 ** (len(counts) - place)) for place, count in enumerate(counts)]
 
 
-def budget_epochs(search: Search, epochs: float) -> float:
-    """Epochs of training a search may spend."""
-    return epochs * len(search.seeds) * sum(rung.rates * rung.share for rung in rungs(search))
+def budget(search: Search, length: float) -> float:
+    """Epochs, or steps, of training a search may spend for a cell that trains for so many."""
+    return length * len(search.seeds) * sum(rung.rates * rung.share for rung in rungs(search))
 
 
 def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
@@ -70,7 +70,15 @@ def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
 def _trials(cell: QualityCell, search: Search, rate: float, share: float) -> Iterator[TrialCell]:
     random = strategies.check(cell.strategy).random
     for seed in search.seeds:
-        yield cell.trial(learning_rate=rate, seed=seed, mask_seed=seed if random else 0, epochs=share * cell.epochs)
+        changed = {"learning_rate": rate, "seed": seed, "mask_seed": seed if random else 0}
+        yield cell.trial(**changed, **_shortened(cell, share))
+
+
+def _shortened(cell: QualityCell, share: float) -> dict[str, float]:
+    """That share of the cell's epochs, or of its steps, at least one of these."""
+    if cell.steps is None:
+        return {"epochs": share * cell.length}
+    return {"steps": max(1, round(share * cell.steps))}
 
 
 def _tried(record: Record) -> Tried:
@@ -81,6 +89,7 @@ def _tried(record: Record) -> Tried:
         learning_rate=cell.learning_rate,
         seed=cell.seed,
         epochs=cell.epochs,
+        steps=cell.steps,
         status=record.status,
         reason=record.reason,
         selection_score=trial.selection.scores[trial.headline] if trial and record.status == "ok" else None,

@@ -6,91 +6,31 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import Field, ValidationError
 
 import strategies
 from bench import encoders, tasks
-from bench.cell import CostCell, Fraction, Planned, Pooling, Positive, Precision, QualityCell, Rate, Search, Seed
+from bench.cell import CostCell, Planned, QualityCell, Search
 from bench.errors import InputError
-from bench.search import budget_epochs
+from bench.search import budget
+from bench.settings import ALL, ALTERNATIVES, Cost, Quality, Section, Training
 from bench.store import suite_hash
 
-Names = Annotated[list[str], Field(min_length=1)]
 Folders = Mapping[str, Path] | None
 REFERENCE = "full"
 RATES = frozenset({"learning_rate", "search"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-class Training(_Strict):
-    """Settings of quality cells; a model may override each, and a task any. None leaves the cell's own default.
-
-    Each strategy has a learning rate, or rates to search; a layer that sets one of the two replaces the other.
-    """
-
-    epochs: Annotated[float, Field(gt=0.0)] | None = None
-    batch_size: Positive | None = None
-    pooling: Pooling | None = None
-    train_examples: Positive | None = None
-    selection_examples: Positive | None = None
-    evaluation_examples: Positive | None = None
-    max_length: Positive | None = None
-    warmup_fraction: Fraction | None = None
-    weight_decay: Annotated[float, Field(ge=0.0)] | None = None
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
-    hidden_dropout: Fraction | None = None
-    attention_dropout: Fraction | None = None
-    precision: Precision | None = None
-    curve_points: Annotated[int, Field(ge=1, le=10)] | None = None
-    curve_examples: Positive | None = None
-    checkpoint: Literal["last", "best"] | None = None
-    patience: Positive | None = None
-    learning_rate: dict[str, Rate] = {}
-    search: dict[str, Annotated[list[Rate], Field(min_length=2)]] = {}
-
-
-class Quality(Training):
-    """The matrix of quality cells: every model x task x strategy x seed.
-
-    `search_seeds` are trained at by the trials of a search, which should not be seeds of the results themselves.
-    """
-
-    search_method: Literal["grid", "halving"] = "grid"
-    search_seeds: Annotated[list[Seed], Field(min_length=1)] = [11]
-    models: Names
-    tasks: Names
-    strategies: Names
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    model: dict[str, Training] = {}
-    task: dict[str, Training] = {}
-
-
-class Cost(_Strict):
-    """A matrix of cost cells: every model x strategy x shape, each shape [batch size, length]."""
-
-    when: Literal["always", "accelerator"] = "always"
-    models: Names
-    strategies: Names
-    shapes: Annotated[list[Annotated[tuple[Positive, Positive], Strict(False)]], Field(min_length=1)]
-    precision: Precision = "fp32"
-    attention_dropout: Fraction | None = None
-    rounds: Positive | None = None
-    steps_per_round: Positive | None = None
-
-
-class Suite(_Strict):
+class Suite(Section):
     """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str
     timeout_minutes: Annotated[float, Field(gt=0.0)] | None = None
     quality: Quality | None = None
-    cost: list[Cost] = []
+    cost: list[Cost] = Field(default=[])
 
     def cells(self, *, accelerator: bool, folders: Folders = None) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
@@ -171,20 +111,21 @@ def validate(data: Mapping[str, Any], where: str) -> Suite:
 def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) -> Suite:
     """The suite with fields of its quality and cost sections replaced; learning rates are merged."""
     data = suite.model_dump(exclude_unset=True)
+    replaced = set(quality) | {ALTERNATIVES[name] for name in quality if name in ALTERNATIVES}
     if data.get("quality") is not None:
         rates = data["quality"].get("learning_rate", {}) | quality.get("learning_rate", {})
         # What a person asks for on the command line holds everywhere, so it must beat a model's or task's own setting.
         layers = [layer for kind in ("model", "task") for layer in data["quality"].get(kind, {}).values()]
         for settings in layers:
-            for name, value in quality.items():
-                if name == "learning_rate":
-                    settings.setdefault(name, {}).update(value)
-                else:
-                    settings.pop(name, None)
+            for name in replaced - {"learning_rate"}:
+                settings.pop(name, None)
+            if "learning_rate" in quality:
+                settings.setdefault("learning_rate", {}).update(quality["learning_rate"])
         for settings in (data["quality"], *layers):
             searched = settings.get("search", {})
             settings["search"] = {k: v for k, v in searched.items() if k not in quality.get("learning_rate", {})}
-        data["quality"] |= dict(quality) | {"learning_rate": rates}
+        kept = {name: value for name, value in data["quality"].items() if name not in replaced}
+        data["quality"] = kept | dict(quality) | {"learning_rate": rates}
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     data["cost"] = [section | cost for section in data.get("cost", [])]
@@ -231,49 +172,67 @@ def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
 
 
 def _quality_cells(section: Quality, folders: Folders) -> list[QualityCell]:
-    """The cells of the quality section, seed by seed.
+    """The cells of the quality section, seed by seed, the sizes of a task one after the other.
 
     Raises InputError where the strategies of a task would not be searched with the same budget.
     """
     pooling = {model: encoders.find(model, folders).pooling for model in section.models}
-    cells = [
-        _quality_cell(section, model, pooling[model], task, strategy, seed)
-        for seed in section.seeds
-        for model in section.models
-        for task in section.tasks
-        for strategy in section.strategies
-    ]
-    searches: dict[tuple[str, str], dict[str, float]] = {}
-    for cell in cells:
-        if isinstance(cell.learning_rate, Search):
-            spent = budget_epochs(cell.learning_rate, cell.epochs)
-            searches.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
-    for (_, task), budgets in searches.items():
-        if len(set(budgets.values())) > 1:
-            listed = ", ".join(f"{strategy} {epochs:g} epochs" for strategy, epochs in budgets.items())
-            raise InputError(f"every strategy needs the same search budget, but on {task!r} they differ: {listed}")
+    names = [strategies.canonical(name) for name in section.strategies]
+    cells: list[QualityCell] = []
+    for seed, model, task in itertools.product(section.seeds, section.models, section.tasks):
+        layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
+        for sized in _at_sizes({"pooling": pooling[model]} | _settings(layers)):
+            settings = sized | {"model": model, "task": task, "seed": seed}
+            cells += [_quality_cell(settings, name, _rate(section, layers, name)) for name in names]
+    _check_budgets(cells)
     return cells
 
 
-def _quality_cell(section: Quality, model: str, pooling: Pooling, task: str, strategy: str, seed: int) -> QualityCell:
-    strategy = strategies.canonical(strategy)
-    layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
-    settings: dict[str, Any] = {"pooling": pooling}
+def _settings(layers: list[Training]) -> dict[str, Any]:
+    """Settings of a model on a task, rates apart: the section's, overridden by the model's, then by the task's."""
+    settings: dict[str, Any] = {}
     for layer in layers:
-        settings |= layer.model_dump(include=set(Training.model_fields) - RATES, exclude_none=True)
-    for needed in ("epochs", "batch_size"):
-        if needed not in settings:
-            raise InputError(f"the quality section sets no {needed}")
+        own = layer.model_dump(include=set(Training.model_fields) - RATES, exclude_none=True)
+        for name in own.keys() & ALTERNATIVES.keys():
+            settings.pop(ALTERNATIVES[name], None)
+        settings |= own
+    if "epochs" not in settings and "steps" not in settings:
+        raise InputError("the quality section sets neither epochs nor steps")
+    if "batch_size" not in settings:
+        raise InputError("the quality section sets no batch_size")
+    return {"epochs": None} | settings
+
+
+def _at_sizes(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings once for every training-set size they name; "all" is no limit."""
+    plain = {name: value for name, value in settings.items() if name != "train_sizes"}
+    if "train_sizes" not in settings:
+        return [plain]
+    return [plain | {"train_examples": None if size == ALL else size} for size in settings["train_sizes"]]
+
+
+def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Search) -> QualityCell:
     entry = strategies.check(strategy)
     if settings.get("weight_decay") and not entry.decays:
         raise InputError(f"strategy {strategy!r} needs weight_decay = 0: it would move weights that do not train")
-    drawn = {"mask_seed": seed} if entry.random else {}
-    named: dict[str, Any] = {"model": model, "task": task, "seed": seed, "strategy": strategy}
-    named["learning_rate"] = _rate(section, layers, strategy)
+    drawn = {"mask_seed": settings["seed"]} if entry.random else {}
+    own = {"strategy": strategy, "learning_rate": rate}
     try:
-        return QualityCell.model_validate(named | drawn | settings)
+        return QualityCell.model_validate(dict(settings) | drawn | own)
     except ValidationError as error:
-        raise InputError(f"task {task!r}, strategy {strategy!r}: {_explain(error)}") from None
+        raise InputError(f"task {settings['task']!r}, strategy {strategy!r}: {_explain(error)}") from None
+
+
+def _check_budgets(cells: list[QualityCell]) -> None:
+    searches: dict[tuple[str, str], dict[str, str]] = {}
+    for cell in cells:
+        if isinstance(cell.learning_rate, Search):
+            spent = f"{budget(cell.learning_rate, cell.length):g} {cell.length_unit}"
+            searches.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
+    for (_, task), budgets in searches.items():
+        if len(set(budgets.values())) > 1:
+            listed = ", ".join(f"{strategy} {spent}" for strategy, spent in budgets.items())
+            raise InputError(f"every strategy needs the same search budget, but on {task!r} they differ: {listed}")
 
 
 def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search:

@@ -1,6 +1,6 @@
 """How learning rates were chosen: every rate a search tried, what it scored on the selection split, and the budget."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
@@ -26,7 +26,7 @@ def search_table(task: Task) -> Table | None:
         Column("chosen", "learning rate"),
         Column("tried", "rate: selection score", numeric=False),
         Column("trainings", "in the search"),
-        Column("epochs", "in the search"),
+        Column(_unit(task), "in the search"),
         Column("time", "in the search"),
     )
     rows = tuple(_row(arm, search, metric(task.headline)) for arm, search in found)
@@ -36,6 +36,10 @@ def search_table(task: Task) -> Table | None:
 def rate(value: float) -> str:
     """A learning rate as people write it: 2.4e-2."""
     return np.format_float_scientific(value, trim="-", exp_digits=1)
+
+
+def _unit(task: Task) -> str:
+    return next((one.cell.length_unit for arm in task.arms for one in arm.cells), "epochs")
 
 
 def _search_of(arm: Arm) -> Searched | None:
@@ -56,23 +60,24 @@ def _row(arm: Arm, search: Searched | None, headline: Metric) -> tuple[Cell, ...
         Cell(rate(search.learning_rate), strong=True),
         Cell("; ".join(_scores(search.tried, headline))),
         Cell(str(len(search.tried))),
-        Cell(f"{sum(one.epochs for one in search.tried):g}"),
+        Cell(f"{sum(one.length for one in search.tried):g}"),
         Cell(formats.seconds(sum(seconds))),
     )
 
 
-def _scores(tried: Iterable[Tried], headline: Metric) -> list[str]:
+def _scores(tried: Sequence[Tried], headline: Metric) -> list[str]:
     """'1e-4: 91.2' for each rate, its mean over the search's seeds; rounds of different lengths apart."""
     grouped: dict[tuple[float, float], list[Tried]] = {}
     for one in tried:
-        grouped.setdefault((one.epochs, one.learning_rate), []).append(one)
-    lengths = {epochs for epochs, _ in grouped}
+        grouped.setdefault((one.length, one.learning_rate), []).append(one)
+    lengths = {length for length, _ in grouped}
     texts = []
-    for (epochs, value), group in grouped.items():
+    unit = "epochs" if all(one.steps is None for one in tried) else "steps"
+    for (length, value), group in grouped.items():
         scores = [one.selection_score for one in group if one.selection_score is not None]
         states = {formats.status(one.status) for one in group if one.status != "ok"} or {"no score"}
         outcome = formats.value(headline, fmean(scores)) if len(scores) == len(group) else ", ".join(sorted(states))
-        texts.append(f"{rate(value)}: {outcome}" + (f" ({epochs:g} epochs)" if len(lengths) > 1 else ""))
+        texts.append(f"{rate(value)}: {outcome}" + (f" ({length:g} {unit})" if len(lengths) > 1 else ""))
     return texts
 
 
@@ -81,7 +86,7 @@ def _caption(searches: list[Searched]) -> str:
         dict.fromkeys("a full grid" if s.method == "grid" else "successive halving" for s in searches)
     )
     seeds = sorted({one.seed for search in searches for one in search.tried})
-    budgets = sorted({round(sum(one.epochs for one in search.tried), 6) for search in searches})
+    budgets = sorted({round(sum(one.length for one in search.tried), 6) for search in searches})
     equal = "the same for every strategy searched" if len(budgets) == 1 else "NOT the same for every strategy"
     return (
         f"Learning rates chosen on the selection split by {methods}, trained at seed {', '.join(map(str, seeds))}; "

@@ -39,6 +39,20 @@ def test_optional_fields_come_in_alphabetical_order() -> None:
     assert tail == "attention_dropout=0.0 mask_seed=1 warmup_fraction=0.2"
 
 
+def test_steps_stand_for_epochs_and_one_of_the_two_is_needed() -> None:
+    cell = QualityCell(**REQUIRED | {"epochs": None}, steps=600)
+    assert cell.key == (
+        "quality model=minilm task=questions strategy=bitfit seed=3 learning_rate=0.003 epochs=null batch_size=16 "
+        "steps=600"
+    )
+    for neither_or_both in ({"epochs": None}, {"steps": 600}):
+        with pytest.raises(ValidationError, match="either epochs or steps"):
+            QualityCell(**REQUIRED | neither_or_both)
+    without = {name: value for name, value in REQUIRED.items() if name != "epochs"}
+    with pytest.raises(ValidationError, match="epochs"):
+        QualityCell(**without, steps=600)
+
+
 def test_cost_keys_tell_the_two_full_fine_tunings_apart() -> None:
     cell = CostCell(model="bert-base", strategy="full", batch_size=32, length=128)
     assert cell.key == "cost model=bert-base strategy=full batch_size=32 length=128"
@@ -68,5 +82,6 @@ def test_a_cell_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_cells_survive_a_round_trip_through_json() -> None:
     adapter: TypeAdapter[Cell] = TypeAdapter(Cell)
-    for cell in (QualityCell(**REQUIRED), CostCell(model="m", strategy="full", batch_size=1, length=2)):
+    stepped = QualityCell(**REQUIRED | {"epochs": None, "steps": 5})
+    for cell in (QualityCell(**REQUIRED), stepped, CostCell(model="m", strategy="full", batch_size=1, length=2)):
         assert adapter.validate_json(cell.model_dump_json()) == cell

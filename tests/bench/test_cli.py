@@ -68,6 +68,10 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--models", "minlm"], "did you mean 'minilm'"),
         (["run", "--models", "./none"], "no config.json"),
         (["run", "--seeds", "x"], "seed 'x'"),
+        (["run", "--train-sizes", "100,x"], "size 'x' is neither a number nor 'all'"),
+        (["run", "--train-sizes", "100,0"], "0 is no training-set size"),
+        (["run", "--train-sizes", "100,300", "--train-examples", "50"], "either train_examples or train_sizes"),
+        (["run", "--steps", "9", "--epochs", "1"], "either epochs or steps"),
         (["run", "--precision", "tf32", "--device", "cpu"], "tf32 needs"),
         (["run", "--device", "gpu9"], "device 'gpu9' cannot be used"),
         (["run", "--tasks", "cola"], "--data-dir"),
@@ -128,6 +132,23 @@ def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_pat
 
     program(*command, folder=tmp_path)
     assert len(list((tmp_path / "runs").iterdir())) == 2, "a finished run is not touched: a new one begins"
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_the_same_steps_at_every_size(command: list[str], tmp_path: Path) -> None:
+    refused = program(*command, "--train-sizes", "20,9999", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "task 'cola' has 108 training examples, so a size of 9999" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+
+    ended = program(*command, "--skip", "cost", "--train-sizes", "20,40,all", "--steps", "3", folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert "cola against training-set size" in ended.stdout
+    found = [record["quality"] for record in records(tmp_path)]
+    measured = [(q["train_examples"], q["steps"]) for q in found if isinstance(q, dict)]
+    assert measured == [(size, 3) for _ in range(2) for size in (20, 40, 108) for _ in range(2)]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "cola with all 108 examples" in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -96,11 +96,19 @@ def test_halving_drops_the_worse_half_and_doubles_the_epochs(record: Record) -> 
     found = search.choose(cell("halving"), run)
     assert found is not None
     assert found.learning_rate == 1e-3
-    by_epochs = {epochs: {t.learning_rate for t in seen if t.epochs == epochs} for epochs in (2.0, 4.0)}
+    by_epochs = {epochs: {t.learning_rate for t in seen if t.length == epochs} for epochs in (2.0, 4.0)}
     assert by_epochs == {2.0: {1e-4, 1e-3, 1e-2, 1e-1}, 4.0: {1e-4, 1e-3}}
-    assert sum(t.epochs for t in seen) == search.budget_epochs(
-        Search(method="halving", rates=(1, 2, 3, 4), seeds=(1, 2)), 8
+    assert sum(t.length for t in seen) == search.budget(Search(method="halving", rates=(1, 2, 3, 4), seeds=(1, 2)), 8)
+
+
+def test_halving_halves_the_steps_of_a_cell_that_names_them(record: Record) -> None:
+    seen: list[TrialCell] = []
+    found = search.choose(
+        cell("halving", epochs=None, steps=50), runner(record, lambda t: t.learning_rate, "accuracy", seen)
     )
+    assert found is not None
+    assert {(t.epochs, t.steps) for t in seen} == {(None, 12), (None, 25)}
+    assert {(one.epochs, one.steps, one.length) for one in found.tried} == {(None, 12, 12), (None, 25, 25)}
 
 
 def test_a_rate_with_a_failed_trial_is_never_chosen(record: Record) -> None:

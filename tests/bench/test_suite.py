@@ -41,6 +41,10 @@ shapes = [[32, 128]]
 """
 
 
+def with_sizes(sizes: str) -> tuple[str, str]:
+    return "epochs = 2\n", f"epochs = 2\ntrain_sizes = {sizes}\n"
+
+
 def quality_cells(chosen: suite.Suite) -> list[QualityCell]:
     return [cell for cell in chosen.cells(accelerator=False) if isinstance(cell, QualityCell)]
 
@@ -87,6 +91,17 @@ def test_full_fine_tuning_is_timed_twice_and_more_is_measured_on_an_accelerator(
         (('name = "mine"', 'name = "mine'), "is not TOML"),
         (('"questions"', '"question"'), "questions"),
         (("full = 1e-4\n", ""), "no learning rate for strategy 'full'"),
+        (("epochs = 2\n", ""), "sets neither epochs nor steps"),
+        (("epochs = 2\n", "epochs = 2\nsteps = 9\n"), "quality: set either epochs or steps, not both"),
+        (("epochs = 2\n", "epochs = 2\nsteps = 0\n"), "quality.steps"),
+        (("epochs = 3", "epochs = 3\nsteps = 9"), "quality.task.pos-synthetic: set either epochs or steps"),
+        (with_sizes('[10, "al"]'), "'al' is no training-set size"),
+        (with_sizes("[10, 0]"), "quality.train_sizes.1: 0 is no training-set size"),
+        (with_sizes("[10, 20.5]"), "20.5 is no training-set size"),
+        (with_sizes("[10, true]"), "True is no training-set size"),
+        (with_sizes("[10, 20, 10]"), "are not two or more different sizes"),
+        (with_sizes("[10]"), "for a single one write train_examples"),
+        (with_sizes("[10, 20]\ntrain_examples = 30"), "set either train_examples or train_sizes, not both"),
     ],
 )
 def test_what_is_wrong_with_a_suite_is_said(change: tuple[str, str], said: str) -> None:
@@ -165,6 +180,48 @@ def test_what_is_asked_for_reaches_cost_cells_too() -> None:
 def test_what_is_wrong_on_the_command_line_is_said(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         changed(**options)
+
+
+def sizes(cells: list[QualityCell], task: str) -> list[int | None]:
+    return list(dict.fromkeys(cell.train_examples for cell in cells if cell.task == task))
+
+
+def test_training_set_sizes_multiply_the_cells_of_a_seed() -> None:
+    cells = quality_cells(suite.parse(TEXT.replace(*with_sizes('[10, 40, "all"]')), "here"))
+    assert len(cells) == 3 * 12
+    assert [cell.seed for cell in cells] == [0] * 18 + [1] * 18
+    assert sizes(cells, "questions") == sizes(cells, "pos-synthetic") == [10, 40, None]
+    assert [cell.strategy for cell in cells[:3]] == ["full", "bitfit", "random_uniform"]
+
+
+def test_a_task_may_have_its_own_sizes_a_single_one_or_a_number_of_steps() -> None:
+    own = TEXT.replace(*with_sizes('[10, "all"]')).replace("epochs = 3\n", "steps = 7\ntrain_examples = 25\n")
+    cells = quality_cells(suite.parse(own, "here"))
+    assert sizes(cells, "questions") == [10, None]
+    assert sizes(cells, "pos-synthetic") == [25]
+    assert {(cell.task, cell.epochs, cell.steps) for cell in cells} == {
+        ("questions", 2, None),
+        ("pos-synthetic", None, 7),
+    }
+
+
+def test_steps_and_sizes_of_the_command_line_put_away_their_alternatives() -> None:
+    stepped = quality_cells(changed(quality={"steps": 50, "train_sizes": overrides.parse_sizes("10,all")}))
+    assert {(cell.epochs, cell.steps) for cell in stepped} == {(None, 50)}
+    assert sizes(stepped, "questions") == sizes(stepped, "pos-synthetic") == [10, None]
+    swept = suite.parse(TEXT.replace(*with_sizes("[10, 20]")), "here")
+    single = overrides.apply(swept, skip=None, quality={"train_examples": 5, "epochs": 1.0}, cost={}, rates=None)
+    assert {(cell.train_examples, cell.epochs) for cell in quality_cells(single)} == {(5, 1.0)}
+    with pytest.raises(InputError, match="set either epochs or steps, not both"):
+        changed(quality={"epochs": 1.0, "steps": 5})
+
+
+def test_sizes_are_numbers_and_all() -> None:
+    assert overrides.parse_sizes("100, 300,all") == [100, 300, "all"]
+    assert overrides.parse_sizes(None) is None
+    for wrong in ("a", "1.5", "-1", "1,,2"):
+        with pytest.raises(InputError, match=r"size|empty"):
+            overrides.parse_sizes(wrong)
 
 
 def test_seeds_are_lists_and_ranges() -> None:

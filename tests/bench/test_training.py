@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import strategies
-from bench import quality
+from bench import harness, quality
 from bench.batching import collate, epochs
 from bench.cell import QualityCell
+from bench.errors import InputError
 from bench.models import build_model, config_encoder, configure
 from bench.outcome import Outcome, attempt
 from bench.session import Options, Session
@@ -153,6 +154,30 @@ def test_steps_are_epochs_of_whole_batches() -> None:
     cell = QualityCell(**FIELDS | {"epochs": 0.5, "batch_size": 16})
     assert quality.total_steps(cell, 100) == 4
     assert quality.total_steps(cell, 1) == 1
+
+
+def test_a_number_of_steps_holds_whatever_the_size(session: Session, tmp_path: Path) -> None:
+    fields = {"epochs": None, "steps": 5}
+    assert quality.total_steps(QualityCell(**FIELDS | fields), 100_000) == 5
+    found = [outcome(session, tmp_path, train_examples=size, **fields).quality for size in (10, None)]
+    assert [result.steps for result in found if result] == [5, 5]
+    assert [result.train_examples for result in found if result] == [10, len(session.task("cola").train)]
+
+
+@pytest.mark.parametrize("sizes", [(10, 20, 200), (10, 108, None)])
+def test_a_size_that_the_task_does_not_have_is_refused_before_the_run(
+    session: Session, sizes: tuple[int | None, ...]
+) -> None:
+    available = len(session.task("cola").train)
+    assert available == 108
+    cells = [QualityCell(**FIELDS, train_examples=size) for size in sizes]
+    with pytest.raises(InputError, match=r"task 'cola' has 108 training examples, so a size of (200|108)"):
+        harness.preflight(cells, session)
+
+
+def test_sizes_of_the_task_and_a_single_bound_beyond_it_are_accepted(session: Session) -> None:
+    harness.preflight([QualityCell(**FIELDS, train_examples=size) for size in (10, 108)], session)
+    harness.preflight([QualityCell(**FIELDS, train_examples=200)], session)
 
 
 def test_hooks_are_called_and_a_penalty_is_optimised(session: Session) -> None:

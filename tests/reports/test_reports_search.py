@@ -63,6 +63,13 @@ def test_an_unequal_budget_is_said(tmp_path: Path) -> None:
     assert "NOT the same" in table(folder).caption
 
 
+def test_a_search_at_every_size_of_a_sweep_is_shown(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(train_sizes=(100, 300), tasks=("questions",), alter=searched))
+    text = page.write(folder, figures=False).read_text()
+    assert "<h3>Search for learning rates, questions with 100 examples</h3>" in text
+    assert text.count("<h3>Search for learning rates</h3>") == 1
+
+
 def test_without_a_search_there_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         table(make_run(tmp_path / "run"))

@@ -1,0 +1,106 @@
+"""What a suite may say of its cells: the sections of its file, their fields, and what each field takes."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+
+from bench.cell import Fraction, Pooling, Positive, Precision, Rate, Seed
+
+Names = Annotated[list[str], Field(min_length=1)]
+ALL = "all"
+# Two ways to say one thing: a layer of settings that says it in one way puts away what layers below said in the other.
+ALTERNATIVES = {
+    "epochs": "steps",
+    "steps": "epochs",
+    "train_examples": "train_sizes",
+    "train_sizes": "train_examples",
+}
+
+
+def _size(value: object) -> object:
+    if value != ALL and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f'{value!r} is no training-set size; write numbers of examples and "all"')
+    return value
+
+
+def _distinct(sizes: list[int | str]) -> list[int | str]:
+    if len(sizes) < 2 or len(set(sizes)) < len(sizes):
+        raise ValueError(f"{sizes} are not two or more different sizes; for a single one write train_examples")
+    return sizes
+
+
+Size = Annotated[int | Literal["all"], BeforeValidator(_size)]
+Sizes = Annotated[list[Size], AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """What a person writes: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Training(Section):
+    """Settings of quality cells; a model may override each, and a task any. None leaves the cell's own default.
+
+    Each strategy has a learning rate, or rates to search; a layer that sets one of the two replaces the other.
+    `train_sizes` makes a cell of each of its sizes, "all" being the whole training split. One of two
+    alternatives (epochs or steps, train_examples or train_sizes) may be set, not both, and replaces the other too.
+    """
+
+    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    steps: Positive | None = None
+    batch_size: Positive | None = None
+    pooling: Pooling | None = None
+    train_examples: Positive | None = None
+    train_sizes: Sizes | None = None
+    selection_examples: Positive | None = None
+    evaluation_examples: Positive | None = None
+    max_length: Positive | None = None
+    warmup_fraction: Fraction | None = None
+    weight_decay: Annotated[float, Field(ge=0.0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    hidden_dropout: Fraction | None = None
+    attention_dropout: Fraction | None = None
+    precision: Precision | None = None
+    curve_points: Annotated[int, Field(ge=1, le=10)] | None = None
+    curve_examples: Positive | None = None
+    checkpoint: Literal["last", "best"] | None = None
+    patience: Positive | None = None
+    learning_rate: dict[str, Rate] = {}
+    search: dict[str, Annotated[list[Rate], Field(min_length=2)]] = {}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Training":
+        for one, other in ALTERNATIVES.items():
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"set either {one} or {other}, not both")
+        return self
+
+
+class Quality(Training):
+    """The matrix of quality cells: every model x task x strategy x seed.
+
+    `search_seeds` are trained at by the trials of a search, which should not be seeds of the results themselves.
+    """
+
+    search_method: Literal["grid", "halving"] = "grid"
+    search_seeds: Annotated[list[Seed], Field(min_length=1)] = [11]
+    models: Names
+    tasks: Names
+    strategies: Names
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    model: dict[str, Training] = {}
+    task: dict[str, Training] = {}
+
+
+class Cost(Section):
+    """A matrix of cost cells: every model x strategy x shape, each shape [batch size, length]."""
+
+    when: Literal["always", "accelerator"] = "always"
+    models: Names
+    strategies: Names
+    shapes: Annotated[list[Annotated[tuple[Positive, Positive], Strict(False)]], Field(min_length=1)]
+    precision: Precision = "fp32"
+    attention_dropout: Fraction | None = None
+    rounds: Positive | None = None
+    steps_per_round: Positive | None = None
