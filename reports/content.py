@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
-from reports import figures, formats, tables
+from reports import figures, formats, sweep_figures, tables
+from reports import sweep as sweeping
 from reports.formats import metric
 from reports.palette import label
-from reports.run import Model, Run, Task
+from reports.run import Model, Run, Sweep, Task
 from reports.search_table import search_table
-from reports.sentences import Marks, sentences
+from reports.sentences import Marks, Named, sentences
 from reports.statistics import Summary
+from reports.sweep_sentences import sentences as sweep_sentences
+from reports.sweep_table import sweep_table
 from reports.table import Table
 from reports.verdict import Verdict, judge
 from reports.verdict_table import verdict_table
@@ -52,6 +55,18 @@ class TaskPart:
 
 
 @dataclass(frozen=True)
+class SweepPart:
+    """All there is on one task over its training-set sizes; `searches` are those of the sizes but the largest."""
+
+    name: str
+    marks: tuple[str, ...]
+    sentences: tuple[Sentence, ...]
+    table: Table
+    pictures: tuple[Picture, ...]
+    searches: tuple[tuple[str, Table], ...]
+
+
+@dataclass(frozen=True)
 class ModelPart:
     """All there is on one model: the verdict first, then what proves it."""
 
@@ -60,6 +75,7 @@ class ModelPart:
     sentences: tuple[Sentence, ...]
     table: Table
     pictures: tuple[Picture, ...]
+    sweeps: tuple[SweepPart, ...]
     tasks: tuple[TaskPart, ...]
     costs: tuple[tuple[str, Table], ...]
 
@@ -168,6 +184,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         ),
         table=verdict_table(verdict, marks),
         pictures=_overview(verdict, marks),
+        sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
         tasks=tuple(_task(task, verdict, marks) for task in model.tasks),
         costs=tuple((shape.label, tables.cost_table(shape, order)) for shape in model.shapes),
     )
@@ -199,6 +216,41 @@ def _against(
         both = f"{BARS}; horizontal: 95% interval of the ratio.{reading}"
         pictures.append(Picture(f"{name}-score-against-time", "Score against step time", both, drawn))
     return tuple(pictures)
+
+
+def _sweep(sweep: Sweep, verdict: Verdict, marks: Marks) -> SweepPart:
+    judged = sweeping.judge(sweep, [row.name for row in verdict.rows])
+    named = marks.named(replace(sweep.largest, name=sweep.name))
+    searches = [(point.name, search_table(point)) for point in sweep.points[:-1]]
+    return SweepPart(
+        name=named.text,
+        marks=sweep.largest.marks,
+        sentences=tuple(
+            Sentence(label(row.name, row.strategy), row.strategy, text) for row, text in sweep_sentences(judged)
+        ),
+        table=sweep_table(judged),
+        pictures=_sweep_pictures(judged, named, slug(f"{verdict.model.name} {verdict.model.precision} {sweep.name}")),
+        searches=tuple((f"Search for learning rates, {name}", found) for name, found in searches if found is not None),
+    )
+
+
+def _sweep_pictures(judged: sweeping.SweepVerdict, named: Named, name: str) -> tuple[Picture, ...]:
+    """Score, difference and gap against size, as far as two sizes have scores."""
+    scores = [[score for score in row.scores if score is not None and score.summary] for row in judged.rows]
+    if max(map(len, scores), default=0) < 2:
+        return ()
+    noted = f" {named.spelled()}." if named.marks else ""
+    band = f"Mean over seeds; the band is one standard deviation.{noted}"
+    parts = [("score", "Score", band, sweep_figures.scores(judged))]
+    if any(score.difference for row in scores for score in row):
+        bars = f"Mean paired difference; bars: 95% interval.{noted}"
+        parts.append(("difference", "Difference to full fine-tuning", bars, sweep_figures.differences(judged)))
+    if any(score.gap for row in scores for score in row):
+        parts.append(("gap", "Generalization gap", band, sweep_figures.gaps(judged)))
+    return tuple(
+        Picture(f"{name}-{what}-against-size", f"{title} against training-set size, {named.text}", caption, drawn)
+        for what, title, caption, drawn in parts
+    )
 
 
 def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:

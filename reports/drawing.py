@@ -96,13 +96,11 @@ def note_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None
     extent = axes.get_window_extent()
     centres = spread(heights, tallest, extent.y0 - 0.06 * extent.height, extent.y1)
     right = axes.get_xlim()[1]
+    outside = [extent.x1 + share * extent.width for share in (0.045, 0.055)]
     for (x, y, name, colour), centre in zip(ends, centres, strict=True):
-        height = float(axes.transData.inverted().transform((0, centre))[1])
-        across = [x, right + 0.045 * right]
-        axes.plot(across, [y, height], color=colour, linewidth=0.7, alpha=0.6, clip_on=False, zorder=1)
-        axes.text(
-            right + 0.055 * right, height, name, va="center", color=INK, fontsize=TEXT, clip_on=False, parse_math=False
-        )
+        (tip, height), (start, _) = (axes.transData.inverted().transform((pixel, centre)) for pixel in outside)
+        axes.plot([x, tip], [y, height], color=colour, linewidth=0.7, alpha=0.6, clip_on=False, zorder=1)
+        axes.text(start, height, name, va="center", color=INK, fontsize=TEXT, clip_on=False, parse_math=False)
     axes.set_xlim(right=right)
     figure.set_layout_engine("constrained")
 

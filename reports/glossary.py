@@ -19,6 +19,9 @@ GLOSSARY: dict[str, str] = {
     "the end and decides nothing.",
     "gap to an extra set": "Score on the evaluation split minus score on the extra set, in the metric the set is "
     "judged by: how much is lost outside the domain trained on.",
+    "crossover": "The number of training examples at which a strategy and full fine-tuning change places: where the "
+    "mean paired difference, drawn over the logarithm of the size, changes its sign. Its interval comes from means "
+    "resampled with allowance for few seeds.",
     "step": "Forward, backward, clipping, optimizer and zero-grad on one batch of fixed shape.",
     "step time of full's": "Median step time divided by that of full fine-tuning in the same round; the geometric "
     "mean over rounds. Ratios are comparable between machines, seconds are not.",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reports import formats
-from reports.content import Content, ModelPart, Picture
+from reports.content import Content, ModelPart, Picture, Sentence
 from reports.glossary import GLOSSARY
 from reports.table import Cell, Table
 
@@ -51,13 +51,21 @@ def _line(cells: Sequence[str], *, raw: bool = False) -> str:
 
 def _verdict(model: ModelPart, pictures: bool) -> list[str]:
     parts = [f"## {escape(model.title) or 'Verdict'}", escape(model.description)]
-    parts.append("\n".join(f"- **{escape(s.label)}:** {escape(s.text)}" for s in model.sentences))
-    return [*parts, table(model.table), *(_pictures(model.pictures) if pictures else [])]
+    return [*parts, _sentences(model.sentences), table(model.table), *(_pictures(model.pictures) if pictures else [])]
+
+
+def _sentences(sentences: Sequence[Sentence]) -> str:
+    return "\n".join(f"- **{escape(s.label)}:** {escape(s.text)}" for s in sentences)
 
 
 def _proof(model: ModelPart, pictures: bool) -> list[str]:
     parts = []
     suffix = f" ({escape(model.title)})" if model.title else ""
+    for sweep in model.sweeps:
+        parts += [f"## {escape(sweep.name)} against training-set size{suffix}", *map(escape, sweep.marks)]
+        parts += [_sentences(sweep.sentences), table(sweep.table), *(_pictures(sweep.pictures) if pictures else [])]
+        for title, source in sweep.searches:
+            parts += [f"### {escape(title)}", table(source)]
     for task in model.tasks:
         parts += [f"## Task {escape(task.name)}{suffix}", escape(task.description), *map(escape, task.marks)]
         for title, source in task.tables:

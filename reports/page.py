@@ -33,6 +33,7 @@ def html(built: Content) -> str:
     """The page as text: no script, no request to anywhere."""
     strategies = {name: f"strategy-{index}" for index, (name, _, _) in enumerate(built.strategies, start=1)}
     tasks = [(model.title, task.name) for model in built.models for task in model.tasks]
+    sweeps = [(model.title, sweep.name) for model in built.models for sweep in model.sweeps]
     return (
         _environment()
         .get_template("report.html")
@@ -40,6 +41,7 @@ def html(built: Content) -> str:
             content=built,
             anchors=strategies,
             anchors_of={task: index for index, task in enumerate(tasks, start=1)},
+            sweep_anchors={sweep: index for index, sweep in enumerate(sweeps, start=1)},
             marked=[{task.name: task.marks for task in model.tasks} for model in built.models],
             glossary=GLOSSARY,
         )
@@ -48,7 +50,8 @@ def html(built: Content) -> str:
 
 def _pictures(built: Content) -> list[Picture]:
     overview = [picture for model in built.models for picture in model.pictures]
-    return overview + [picture for model in built.models for task in model.tasks for picture in task.pictures]
+    swept = [picture for model in built.models for sweep in model.sweeps for picture in sweep.pictures]
+    return overview + swept + [p for model in built.models for task in model.tasks for p in task.pictures]
 
 
 @cache

@@ -1,5 +1,6 @@
 """A run folder as reports see it: every cell with its record, grouped by model, task, strategy and batch shape."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ POOLED = ("seed", "mask_seed")
 OWN = (
     "learning_rate",
     "epochs",
+    "steps",
     "batch_size",
     "warmup_fraction",
     "weight_decay",
@@ -31,6 +33,8 @@ OWN = (
     "attention_dropout",
 )
 IDENTITY = ("kind", "model", "precision", "task", "strategy")
+# Tasks that differ in this alone are one task at several sizes: a sweep.
+SIZE = "train_examples"
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,25 @@ class Task:
         names = dict.fromkeys(name for quality in scored for name in (quality.headline, *quality.evaluation.scores))
         return list(names)
 
+    @property
+    def examples(self) -> int | None:
+        """Size of the training set; None while no cell that trains on all of it has a result."""
+        cells = [cell for arm in self.arms for cell in arm.cells]
+        return next((cell.result.train_examples for cell in cells if cell.result), cells[0].cell.train_examples)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A task at several training-set sizes, the smallest first."""
+
+    name: str
+    points: tuple[Task, ...]
+
+    @property
+    def largest(self) -> Task:
+        """The task at its largest size, which stands for it where one size is shown."""
+        return self.points[-1]
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -130,12 +153,22 @@ class Shape:
 
 @dataclass(frozen=True)
 class Model:
-    """One model at one precision: what is compared with each other."""
+    """One model at one precision: what is compared with each other.
+
+    Of a task that ran at several training-set sizes, `tasks` holds the largest; all of them are in its sweep.
+    """
 
     name: str
     precision: str
     tasks: tuple[Task, ...]
+    sweeps: tuple[Sweep, ...]
     shapes: tuple[Shape, ...]
+
+    @property
+    def measured(self) -> list[Task]:
+        """Every task at every size it ran at."""
+        points = {sweep.largest.name: sweep.points for sweep in self.sweeps}
+        return [point for task in self.tasks for point in points.get(task.name, (task,))]
 
 
 @dataclass(frozen=True)
@@ -213,17 +246,36 @@ def _models(
     for (name, precision), own in _group(cells, lambda cell: (cell.model, cell.precision)):
         scored = [Scored(cell, latest.get(cell.key)) for cell in own if isinstance(cell, QualityCell)]
         timed = [Timed(c, latest.get(c.key), raw.get(c.key)) for c in own if isinstance(c, CostCell)]
-        models.append(Model(name, precision, _tasks(scored), _shapes(timed)))
+        sized = _tasks(scored)
+        tasks = tuple(sweep.largest for sweep in sized)
+        sweeps = tuple(sweep for sweep in sized if len(sweep.points) > 1)
+        models.append(Model(name, precision, tasks, sweeps, _shapes(timed)))
     return tuple(models)
 
 
-def _tasks(scored: Sequence[Scored]) -> tuple[Task, ...]:
-    shared = [name for name in QualityCell.model_fields if name not in (*POOLED, *OWN, *IDENTITY)]
-    return tuple(
-        Task(_label(name, variant), _arms(own))
+def _tasks(scored: Sequence[Scored]) -> list[Sweep]:
+    """Every task at each setting, as a sweep of one or more sizes."""
+    shared = [name for name in QualityCell.model_fields if name not in (*POOLED, *OWN, *IDENTITY, SIZE)]
+    return [
+        _sweep(_label(name, variant), own)
         for name, members in _group(scored, lambda one: one.cell.task)
         for variant, own in _by_variant(members, shared)
-    )
+    ]
+
+
+def _sweep(name: str, scored: Sequence[Scored]) -> Sweep:
+    sizes = sorted(_group(scored, lambda one: one.cell.train_examples), key=lambda pair: pair[0] or math.inf)
+    if len(sizes) == 1:
+        return Sweep(name, (Task(name, _arms(scored)),))
+    return Sweep(name, tuple(Task(f"{name} with {_amount(size, own)}", _arms(own)) for size, own in sizes))
+
+
+def _amount(size: int | None, scored: Sequence[Scored]) -> str:
+    """A training-set size in words; how many all examples are is known from the first result."""
+    if size is not None:
+        return f"{size:,} examples"
+    found = (one.result.train_examples for one in scored if one.result is not None)
+    return next((f"all {examples:,} examples" for examples in found), "all examples")
 
 
 def _arms(scored: Sequence[Scored]) -> tuple[Arm, ...]:

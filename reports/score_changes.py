@@ -30,7 +30,7 @@ def score_changes(before: Run, after: Run, wanted: set[str]) -> list[Change]:
     found = [
         _change(name, value, Place(f"{model.name}, {model.precision}", spelled(task), arm.name), pairs)
         for model in before.models
-        for task in model.tasks
+        for task in model.measured
         for arm in task.arms
         if (pairs := _pairs(arm, after))
         for name, value in _values(task, wanted).items()

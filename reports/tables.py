@@ -163,10 +163,11 @@ def fingerprints_table(run: Run) -> Table:
 
 
 def describe(record: Record) -> str:
-    """A cell in a few words: model, task or shape, strategy, seed."""
+    """A cell in a few words: model, task or shape, strategy, seed, and the training examples it was bounded to."""
     cell = record.cell
     if not isinstance(cell, CostCell):
-        return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}"
+        size = "" if cell.train_examples is None else f", {formats.count(cell.train_examples, 'example')}"
+        return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}{size}"
     again = " (again)" if cell.replicate else ""
     return f"{cell.model}, cost at {cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length}, {cell.strategy}{again}"
 

@@ -11,9 +11,12 @@ from rich.text import Text
 
 from reports import formats, run
 from reports.palette import label
+from reports.run import Model
 from reports.sentences import Marks
+from reports.sweep import judge as judge_sweep
+from reports.sweep_sentences import sentences as sweep_sentences
 from reports.table import Cell, Column, Table, group_spans
-from reports.verdict import judge
+from reports.verdict import Verdict, judge
 from reports.verdict_table import verdict_table
 
 
@@ -27,7 +30,9 @@ def verdict(folder: Path) -> RenderableType:
     parts: list[RenderableType] = []
     for model in found.models:
         parts.append(Text(f"{found.manifest.suite}: {model.name}, {model.precision}", style="bold"))
-        parts.append(Stacked(verdict_table(judge(model), marks)))
+        judged = judge(model)
+        parts.append(Stacked(verdict_table(judged, marks)))
+        parts += _sweeps(model, judged)
     parts += [Text(f"{symbol} {mark}") for mark, symbol in marks.symbols.items()]
     for record in found.failed:
         name = label(record.cell.strategy, record.cell.strategy)
@@ -35,6 +40,16 @@ def verdict(folder: Path) -> RenderableType:
     if found.outstanding:
         parts.append(Text(f"{len(found.latest)} of {len(found.cells)} cells done"))
     return Group(*parts)
+
+
+def _sweeps(model: Model, judged: Verdict) -> list[RenderableType]:
+    """What becomes of each strategy as the training set grows, task by task."""
+    lines: list[RenderableType] = []
+    for sweep in model.sweeps:
+        lines += [Text(), Text(f"{sweep.name} against training-set size", style="bold")]
+        found = sweep_sentences(judge_sweep(sweep, [row.name for row in judged.rows]))
+        lines += [Text(f"{label(row.name, row.strategy)}: {text}") for row, text in found]
+    return lines
 
 
 @dataclass(frozen=True)

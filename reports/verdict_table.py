@@ -73,6 +73,9 @@ def _caption(verdict: Verdict) -> str:
         parts.append(f"noise floor of step times {formats.floor(verdict.floor)}, from full fine-tuning timed twice")
     elif verdict.shape is not None:
         parts.append("noise floor of step times unknown: full fine-tuning has not been timed twice")
+    if verdict.model.sweeps:
+        names = ", ".join(sweep.name for sweep in verdict.model.sweeps)
+        parts.append(f"of several training-set sizes the largest is shown, the others have their section ({names})")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if parts else "Nothing measured yet."
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,16 @@ def test_the_whole_verdict_table_fits_a_desktop(browser: webdriver.Chrome, addre
     opened(browser, address, "desktop")
     region = "document.querySelector('.scroll')"
     assert measured(browser, f"{region}.scrollWidth <= {region}.clientWidth")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_sweep_fits_too(browser: webdriver.Chrome, tmp_path: Path, width: str) -> None:
+    folder = make_run(tmp_path / "run", train_sizes=(100, 300, 1000, None))
+    opened(browser, page.write(folder, figures=False).resolve().as_uri(), width)
+    assert measured(browser, "document.documentElement.scrollWidth") <= WIDTHS[width][0]
+    if width == "desktop":
+        for region in ("document.querySelector('.scroll')", "document.querySelector('#sweep-1 .scroll')"):
+            assert measured(browser, f"{region}.scrollWidth <= {region}.clientWidth")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -57,6 +57,12 @@ STAGES: dict[str, Plan] = {
     "no memory": Plan(alter=no_memory, tasks=("questions",)),
     "two models": Plan(models=("minilm", "bert-base"), strategies=("full", "bitfit"), seeds=(0, 1)),
     "extra sets": Plan(extra={"tweets": 0.05, "<b>|": 0.1}, tasks=("questions",)),
+    "a sweep": Plan(train_sizes=(100, 300, None), strategies=("full", "bitfit"), cost=False),
+    "a sweep that begins": Plan(train_sizes=(100, 300, None), alter=lambda r: r if "examples=100" in r.key else None),
+    "a sweep not begun": Plan(train_sizes=(100, 300, None), strategies=("full", "bitfit"), alter=lambda _: None),
+    "a sweep of failures": Plan(train_sizes=(100, None), strategies=("full", "bitfit"), alter=failed),
+    "a sweep without scores": Plan(train_sizes=(100, 300), seeds=(0,), alter=no_scores),
+    "a sweep without full fine-tuning": Plan(train_sizes=(100, 300), strategies=("bitfit", "frozen")),
     "two shapes": Plan(shapes=((16, 64), (32, 128)), quality=False),
     "strategies of other people": Plan(
         strategies=("full", "lora", "bitfit:query", *(f"x{index}" for index in range(14))), tasks=("questions",)

@@ -168,14 +168,14 @@ def test_settings_tell_several_runs_of_one_strategy_apart(tmp_path: Path) -> Non
         def cells(self) -> list:  # type: ignore[type-arg]
             first = [quality_cell(self, "minilm", "questions", name, 0) for name in ("full", "bitfit")]
             faster = [cell.model_copy(update={"learning_rate": 1e-2}) for cell in first]
-            longer = [cell.model_copy(update={"train_examples": 500}) for cell in first]
-            return [*first, *faster, *longer]
+            shorter = [cell.model_copy(update={"max_length": 64}) for cell in first]
+            return [*first, *faster, *shorter]
 
     tasks = run.load(make_run(tmp_path / "run", Swept())).models[0].tasks
     names = {task.name: [arm.name for arm in task.arms] for task in tasks}
-    assert set(names) == {"questions [train_examples=1000]", "questions [train_examples=500]"}
-    assert "bitfit [learning_rate=0.003]" in names["questions [train_examples=1000]"]
-    assert names["questions [train_examples=500]"] == ["full", "bitfit"]
+    assert set(names) == {"questions [max_length=128]", "questions [max_length=64]"}
+    assert "bitfit [learning_rate=0.003]" in names["questions [max_length=128]"]
+    assert names["questions [max_length=64]"] == ["full", "bitfit"]
 
 
 def test_of_several_full_settings_the_best_on_selection_is_the_reference(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ LEVELS = {
 }
 UNKNOWN_LEVEL = (0.85, 0.90, 0.020, 0.90, 0.80, 50_000)
 RATES = {"full": 1e-4, "frozen": 1e-2}
+# Score lost for each factor of e that the training set is smaller.
+NEEDS = {"full": 0.05, "layernorm": 0.035, "bitfit": 0.03, "bq_b2": 0.025, "frozen": 0.02}
+ALL_EXAMPLES = 4306
 FULL_SECONDS, FULL_BYTES, ENCODER = 0.184, 352 * 2**20, 22_713_216
 
 
@@ -66,6 +69,7 @@ class Plan:
     tasks: tuple[str, ...] = tuple(TASKS)
     strategies: tuple[str, ...] = STRATEGIES
     seeds: tuple[int, ...] = (0, 1, 2)
+    train_sizes: tuple[int | None, ...] = (1000,)
     shapes: tuple[tuple[int, int], ...] = ((16, 64),)
     quality: bool = True
     cost: bool = True
@@ -87,7 +91,12 @@ class Plan:
                     cells.append(cost_cell(self, model, name, batch, length, replicate))
         for seed in self.seeds if self.quality else ():
             for model in self.models:
-                cells += [quality_cell(self, model, t, s, seed) for t in self.tasks for s in self.strategies]
+                cells += [
+                    quality_cell(self, model, task, strategy, seed, size)
+                    for task in self.tasks
+                    for size in self.train_sizes
+                    for strategy in self.strategies
+                ]
         return cells
 
 
@@ -97,11 +106,11 @@ def cost_cell(plan: Plan, model: str, strategy: str, batch: int, length: int, re
     return CostCell.model_validate(fields | {"precision": plan.precision})
 
 
-def quality_cell(plan: Plan, model: str, task: str, strategy: str, seed: int) -> QualityCell:
+def quality_cell(plan: Plan, model: str, task: str, strategy: str, seed: int, size: int | None = 1000) -> QualityCell:
     """One quality cell of the plan."""
     mask = seed if strategy.startswith("random") else 0
     fields = {"model": model, "task": task, "strategy": strategy, "seed": seed, "mask_seed": mask}
-    settings = {"learning_rate": RATES.get(strategy, 3e-3), "epochs": 3, "batch_size": 16, "train_examples": 1000}
+    settings = {"learning_rate": RATES.get(strategy, 3e-3), "epochs": 3, "batch_size": 16, "train_examples": size}
     return QualityCell.model_validate(fields | settings | {"precision": plan.precision, "pooling": "mean"})
 
 
@@ -179,6 +188,11 @@ def _record(cell: QualityCell | CostCell, plan: Plan, **fields: object) -> Recor
     return Record.model_validate(common | fields)
 
 
+def missed(strategy: str, examples: int) -> float:
+    """How much of its score at 1,000 examples a strategy misses: full fine-tuning needs the most of them."""
+    return NEEDS.get(strategy, 0.04) * float(np.log(1000 / examples))
+
+
 def _level(strategy: str) -> tuple[float, float, float, float, float, int]:
     return LEVELS.get(strategy, UNKNOWN_LEVEL)
 
@@ -187,6 +201,8 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
     questions, pos, gap, *_, trainable = _level(cell.strategy)
     level = pos if cell.task == "pos-synthetic" else questions
     shared = np.random.default_rng([plan.random_seed, cell.seed]).normal(0, plan.noise)
+    examples = cell.train_examples or ALL_EXAMPLES
+    level -= missed(cell.strategy, examples)
     score = float(np.clip(level + shared + random.normal(0, plan.noise / 2), 0, 1))
     train = float(np.clip(score + gap + random.normal(0, plan.noise / 3), 0, 1))
     head = 2_310 if cell.task == "questions" else 6_545
@@ -201,7 +217,7 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         delta_encoder_bytes=4 * trainable + 1_500,
         delta_head_bytes=4 * head + 1_500,
         steps=189,
-        train_examples=1000,
+        train_examples=examples,
         padding_ratio=1.055,
         training_seconds=19.0 * _level(cell.strategy)[3],
         scoring_seconds=2.4,
