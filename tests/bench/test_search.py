@@ -176,7 +176,7 @@ def session(tiny_folder: Path, tiny_data: Path, tmp_path: Path) -> Session:
 
 
 def run(session: Session, folder: Path, method: str = "grid") -> tuple[RunStore, list[str]]:
-    cells = parse(SUITE.format(method=method), "here").cells(accelerator=False)
+    cells = parse(SUITE.format(method=method), "here").cells(accelerator=False, folders=session.options.model_folders)
     store, _ = runs.open_run("searching", cells, runs_dir=folder, run_dir=folder / "run")
     listener = Quiet()
     with store.lock():
