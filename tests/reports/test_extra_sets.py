@@ -48,7 +48,7 @@ def test_scores_and_gaps_are_paired_with_full_fine_tuning(tmp_path: Path) -> Non
     (score, spread), (against, interval), (gap, _), (less, _) = found["bitfit"]
     assert (score, spread) == ("73.0", "± 1.0")
     assert float(against) == 2.0
-    assert "undecided" not in interval
+    assert "undecided" in interval, "three seeds that agree to the last digit may do so by chance"
     assert gap == "16.0"
     assert float(less.replace("\N{MINUS SIGN}", "-")) == -4.0
 
