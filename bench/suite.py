@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, Strict, ValidationError
 
 import strategies
 from bench import encoders, tasks
@@ -16,6 +16,8 @@ from bench.cell import CostCell, Fraction, Planned, Pooling, Positive, Precision
 from bench.errors import InputError
 from bench.search import budget_epochs
 from bench.store import suite_hash
+from bench.tasks import own
+from bench.validation import explain
 
 Names = Annotated[list[str], Field(min_length=1)]
 Folders = Mapping[str, Path] | None
@@ -84,13 +86,18 @@ class Cost(_Strict):
 
 
 class Suite(_Strict):
-    """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key."""
+    """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key.
+
+    Tasks named by the file that describes them go by their own name once the suite is validated; `own_tasks`, which
+    no file can set, holds the descriptions by that name.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str
     timeout_minutes: Annotated[float, Field(gt=0.0)] | None = None
     quality: Quality | None = None
     cost: list[Cost] = []
+    own_tasks: dict[str, InstanceOf[own.OwnTask]] = Field(default={}, exclude=True)
 
     def cells(self, *, accelerator: bool, folders: Folders = None) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
@@ -108,6 +115,9 @@ class Suite(_Strict):
             raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
         return list(unique.values())
+
+
+SECTIONS = (Suite, Quality, Cost, Training)
 
 
 def identity(cells: list[Planned]) -> str:
@@ -131,7 +141,7 @@ def load(name: str) -> Suite:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the suite {path}: {error}") from None
-        return parse(text, str(path))
+        return parse(text, str(path), path.parent)
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}."
@@ -139,33 +149,37 @@ def load(name: str) -> Suite:
     return parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"suite {name}")
 
 
-def parse(text: str, where: str) -> Suite:
-    """A suite from TOML text; `where` names it in errors. Every name in it is checked."""
+def parse(text: str, where: str, folder: Path = Path()) -> Suite:
+    """A suite from TOML text; `where` names it in errors, paths in it are relative to `folder`. Names are checked."""
     try:
-        return validate(tomllib.loads(text), where)
+        return validate(tomllib.loads(text), where, folder)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not TOML: {error}") from None
 
 
-def validate(data: Mapping[str, Any], where: str) -> Suite:
-    """A suite from plain data, its fields and every strategy and task name checked."""
+def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suite:
+    """A suite from plain data, its fields and every strategy and task name checked; task files are read."""
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from None
+        raise InputError(f"{where}: {explain(error, SECTIONS)}") from None
     named = [section.strategies for section in suite.cost] + ([suite.quality.strategies] if suite.quality else [])
     for strategy in itertools.chain.from_iterable(named):
         strategies.check(strategy)
-    if suite.quality is not None:
-        for task in (*suite.quality.tasks, *suite.quality.task):
+    if suite.quality is None:
+        return suite
+    names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
+    for task in (*names, *suite.quality.task):
+        if task not in described:
             tasks.check(task)
-        for model in suite.quality.model:
-            # Settings may stand ready for a model that the command line asks for.
-            if model not in suite.quality.models:
-                encoders.find(model)
-        for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
-            _check_rates(layer, where)
-    return suite
+    for model in suite.quality.model:
+        # Settings may stand ready for a model that the command line asks for.
+        if model not in suite.quality.models:
+            encoders.find(model)
+    for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
+        _check_rates(layer, where)
+    quality = suite.quality.model_copy(update={"tasks": names})
+    return suite.model_copy(update={"quality": quality, "own_tasks": described})
 
 
 def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) -> Suite:
@@ -188,6 +202,7 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     data["cost"] = [section | cost for section in data.get("cost", [])]
+    data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
 
 
@@ -202,18 +217,6 @@ def _check_rates(layer: Training, where: str) -> None:
 
 def _folder() -> Any:
     return resources.files("bench") / "suites"
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line; for an unknown key, the nearest known one."""
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    known = {name for model in (Suite, Quality, Cost, Training) for name in model.model_fields}
-    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
@@ -273,7 +276,7 @@ def _quality_cell(section: Quality, model: str, pooling: Pooling, task: str, str
     try:
         return QualityCell.model_validate(named | drawn | settings)
     except ValidationError as error:
-        raise InputError(f"task {task!r}, strategy {strategy!r}: {_explain(error)}") from None
+        raise InputError(f"task {task!r}, strategy {strategy!r}: {explain(error, SECTIONS)}") from None
 
 
 def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search:
