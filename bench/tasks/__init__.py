@@ -99,7 +99,8 @@ def load(name: str, source: Source, own: Mapping[str, "OwnTask"] = NONE) -> Task
             f"{len(data.train)} training, {len(data.selection)} selection, {len(data.evaluation)} evaluation examples"
         )
         raise DataError(
-            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples"
+            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples, "
+            "and groups far smaller than a tenth of them"
         )
     _check_variety(data)
     return data

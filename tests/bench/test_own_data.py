@@ -55,13 +55,13 @@ def test_pairs_scores_groups_and_marks(tmp_path: Path) -> None:
     text = TEXT.replace('"classification"', '"regression"').replace('["macro_f1", "accuracy"]', '["spearman"]')
     text = text.replace("\n[files]", "\nsynthetic = true\n[files]").replace('evaluation = "test.{ending}"\n', "")
     text = text.replace('label = "queue"', 'second_text = "queue"\nlabel = "score"\ngroup = "customer"')
-    data = load(bring(tmp_path, text, "csv"))
+    data = load(bring(tmp_path, text, "csv", rows=400))
     assert data.labels == ()
     assert data.marks == ("synthetic data: so says its description",)
     assert all(len(example.text) == 2 and type(example.label) is float for example in data.train)
     groups = [{e.group for e in split} for split in (data.train, data.selection, data.evaluation)]
-    assert len(set.union(*groups)) == sum(map(len, groups)) == 20
-    assert len(data.evaluation) == 8
+    assert len(set.union(*groups)) == sum(map(len, groups)) == 200
+    assert len(data.evaluation) == 80
 
 
 def test_a_selection_file_is_used_as_it_is(tmp_path: Path) -> None:

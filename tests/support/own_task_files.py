@@ -99,8 +99,8 @@ def describe(folder: Path, text: str, ending: str = "csv", name: str = "task.tom
     return path
 
 
-def bring(folder: Path, text: str, ending: str, row: Callable[[str, int], Values] = ticket) -> Path:
-    """A described task with 40 training and 12 evaluation rows."""
-    for part, count in (("train", 40), ("test", 12)):
+def bring(folder: Path, text: str, ending: str, row: Callable[[str, int], Values] = ticket, rows: int = 40) -> Path:
+    """A described task with `rows` training and 12 evaluation rows."""
+    for part, count in (("train", rows), ("test", 12)):
         WRITERS[ending](folder / f"{part}.{ending}", [row(part, number) for number in range(count)])
     return describe(folder, text, ending)
