@@ -60,7 +60,7 @@ def root(
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name (see `list suites`) or a TOML file.")] = "embedded",
     models: Annotated[str | None, typer.Option(help="Encoders, comma-separated: names or folders.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks, comma-separated.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks, comma-separated: names or ./my-task.toml.")] = None,
     strategies: Annotated[str | None, typer.Option(help="Strategies, comma-separated.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds: a list such as 0,1,2 or a range such as 0-4.")] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Training examples a task.")] = None,
@@ -79,7 +79,9 @@ def run(
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with glue/<Task>/ and ud/<Treebank>/.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with glue/<Task>/, ud/<Treebank>/, ner/<Dataset>/.")
+    ] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run folders are made.")] = RUNS,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself, to begin or to resume.")] = None,

@@ -121,12 +121,28 @@ def check_unchanged(store: RunStore, session: Session) -> None:
     keys = {cell.key for cell in store.manifest.cells}
     for record in store.latest().values():
         if record.status == "ok" and (record.key in keys or isinstance(record.cell, TrialCell)):
-            differences = changed(record, session.conditions(record.cell))
+            differences = changed(record, session.conditions(record.cell)) + _changed_metrics(record, session)
             if differences:
                 raise InputError(
                     f"{store.folder} holds finished cells made under other conditions: {'; '.join(differences)}. "
                     "Begin again with --new, or go on all the same with --accept-changed"
                 )
+
+
+def _changed_metrics(record: Record, session: Session) -> list[str]:
+    """How the metrics of a finished cell differ from its task's: those of a described task its user can change."""
+    result = record.quality or record.trial
+    if result is None or isinstance(record.cell, CostCell):
+        return []
+    task = session.task(record.cell.task)
+    then, now = (result.headline, set(result.selection.scores)), (task.headline, set(task.metrics))
+    if then == now:
+        return []
+    return [f"metrics of {task.name} {_metrics(*then)} -> {_metrics(*now)}"]
+
+
+def _metrics(headline: str, names: set[str]) -> str:
+    return ", ".join([headline, *sorted(names - {headline})])
 
 
 def run(store: RunStore, session: Session, listener: Listener, *, retry_failed: bool = False) -> Summary:

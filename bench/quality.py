@@ -48,7 +48,13 @@ class Scorer:
         """Score the first `examples` examples, or all where there are fewer."""
         rows = np.arange(min(examples, len(encoded)))
         return score(
-            self.model, encoded, rows, self.task.kind, self.metric, self.autocast, label_names=self.task.labels
+            self.model,
+            encoded,
+            rows,
+            self.task.kind,
+            self.metric,
+            self.autocast,
+            label_names=(*self.task.labels, *self.task.unseen),
         )
 
 
@@ -116,7 +122,7 @@ def run_quality(
     arrays = {"step_loss": fitted.trained.losses.numpy(), **_outputs("evaluation", evaluation)}
     for name, scored in extra.items():
         arrays |= _outputs(f"extra_{name}", scored)
-    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits))))
+    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits, task))))
 
 
 def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
@@ -252,11 +258,16 @@ def _outputs(name: str, scored: Scored) -> Arrays:
     return {f"{name}_predictions": scored.predictions, f"{name}_references": scored.references}
 
 
-def _warnings(splits: Splits) -> tuple[str, ...]:
+def _warnings(splits: Splits, task: TaskData) -> tuple[str, ...]:
     """What a reader should know of how the splits were scored."""
     found = []
     if splits.evaluation.unscored:
         found.append(f"{splits.evaluation.unscored} evaluation words were cut off or left no token: not scored")
+    if task.unseen and (words := int((splits.evaluation.labels >= task.outputs).sum())):
+        found.append(
+            f"{words} evaluation words have a tag that training never shows ({', '.join(task.unseen)}): they count "
+            "as errors"
+        )
     return tuple(found)
 
 

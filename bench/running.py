@@ -54,6 +54,7 @@ def run(request: Request, console: Console) -> Exit:
             data_dir=request.data_dir,
             offline=request.offline,
             model_folders=request.model_folders or {},
+            own_tasks=request.suite.own_tasks,
             timeout_seconds=None if timeout is None else 60 * timeout,
             keep_deltas=request.keep_deltas,
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import datasets
@@ -51,7 +52,8 @@ def _correlation(function: Callable[[Any, Any], Any], predictions: Any, referenc
 class TaskMetrics(evaluate.Metric):  # type: ignore[misc]
     """The named metrics of a task as one `evaluate.Metric`.
 
-    Spans are sequences of IOB2 tags; all else are flat numbers, one an example or, for tagging, one a word.
+    Where a span metric is among them, inputs are sequences of IOB2 tags, one a sentence, and the other metrics see
+    all words in one row; else they are flat numbers, one an example or, for tagging, one a word.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -69,7 +71,12 @@ class TaskMetrics(evaluate.Metric):  # type: ignore[misc]
         )
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float | None]:
-        values = {name: SCORES[name](predictions, references) for name in self.names}
+        flat = predictions, references
+        if set(self.names) & SPAN_METRICS:
+            flat = list(chain.from_iterable(predictions)), list(chain.from_iterable(references))
+        values = {
+            name: SCORES[name](*((predictions, references) if name in SPAN_METRICS else flat)) for name in self.names
+        }
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -103,6 +110,9 @@ def score(
 ) -> Scored:
     """Score the examples `rows` of a split in eval mode; the model's training mode is restored afterwards.
 
+    `label_names` names the tags of span metrics. Tags beyond the model's outputs, which training never shows, are
+    left out of the loss and count as errors in every score.
+
     Raises FloatingPointError where logits are not finite.
     """
     device = next(model.parameters()).device
@@ -116,8 +126,9 @@ def score(
         labels = batch.pop("labels")
         with autocast():
             logits = model(**batch)
-        total_loss += task_loss(logits, labels, kind, reduction="sum").double()
-        counted += int((labels != IGNORED).sum()) if encoded.per_token else len(labels)
+        seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
+        total_loss += task_loss(logits, seen, kind, reduction="sum").double()
+        counted += int((seen != IGNORED).sum()) if encoded.per_token else len(labels)
         pieces |= _by_row(batch_rows, _decide(logits, kind), labels.cpu().numpy(), encoded.per_token)
     model.train(training)
     loss = float(total_loss) / max(counted, 1)

@@ -17,6 +17,7 @@ from bench.measure.subject import cost_config
 from bench.models import attention_of, config_fingerprint, fingerprint, load_encoder
 from bench.record import Conditions
 from bench.tasks.base import Example, Source, TaskData
+from bench.tasks.own import OwnTask
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Options:
     """What a run is told besides its cells; none of it is part of a key.
 
     model_folders    encoders given as folders, by name
+    own_tasks        tasks that users describe, by name
     timeout_seconds  most the training of a quality cell may take, or None
     keep_deltas      leave deltas in the run folder after their audit
     """
@@ -33,6 +35,7 @@ class Options:
     data_dir: Path | None = None
     offline: bool = False
     model_folders: Mapping[str, Path] = field(default_factory=dict)
+    own_tasks: Mapping[str, OwnTask] = field(default_factory=dict)
     timeout_seconds: float | None = None
     keep_deltas: bool = False
 
@@ -77,7 +80,7 @@ class Session:
         """The data of a task."""
         if name not in self._tasks:
             source = Source(self.options.cache_dir, self.options.data_dir, self.options.offline)
-            self._tasks[name] = tasks.load(name, source)
+            self._tasks[name] = tasks.load(name, source, self.options.own_tasks)
         return self._tasks[name]
 
     def encoder(self, model: str) -> encoders.Encoder:

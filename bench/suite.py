@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, InstanceOf, ValidationError
 
 import strategies
 from bench import encoders, tasks
@@ -17,6 +17,8 @@ from bench.errors import InputError
 from bench.search import budget
 from bench.settings import ALL, ALTERNATIVES, Cost, Quality, Section, Training
 from bench.store import suite_hash
+from bench.tasks import own
+from bench.validation import explain
 
 Folders = Mapping[str, Path] | None
 REFERENCE = "full"
@@ -24,13 +26,18 @@ RATES = frozenset({"learning_rate", "search"})
 
 
 class Suite(Section):
-    """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key."""
+    """A suite as written. `timeout_minutes` bounds the training of each quality cell and is no part of any key.
+
+    Tasks named by the file that describes them go by their own name once the suite is validated; `own_tasks`, which
+    no file can set, holds the descriptions by that name.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str
     timeout_minutes: Annotated[float, Field(gt=0.0)] | None = None
     quality: Quality | None = None
     cost: list[Cost] = Field(default=[])
+    own_tasks: dict[str, InstanceOf[own.OwnTask]] = Field(default={}, exclude=True)
 
     def cells(self, *, accelerator: bool, folders: Folders = None) -> list[Planned]:
         """Every cell, resolved: cost cells first, then quality cells seed by seed, so each strategy is seen early.
@@ -48,6 +55,9 @@ class Suite(Section):
             raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
         return list(unique.values())
+
+
+SECTIONS = (Suite, Quality, Cost, Training)
 
 
 def identity(cells: list[Planned]) -> str:
@@ -71,7 +81,7 @@ def load(name: str) -> Suite:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the suite {path}: {error}") from None
-        return parse(text, str(path))
+        return parse(text, str(path), path.parent)
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}."
@@ -79,33 +89,37 @@ def load(name: str) -> Suite:
     return parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"suite {name}")
 
 
-def parse(text: str, where: str) -> Suite:
-    """A suite from TOML text; `where` names it in errors. Every name in it is checked."""
+def parse(text: str, where: str, folder: Path = Path()) -> Suite:
+    """A suite from TOML text; `where` names it in errors, paths in it are relative to `folder`. Names are checked."""
     try:
-        return validate(tomllib.loads(text), where)
+        return validate(tomllib.loads(text), where, folder)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not TOML: {error}") from None
 
 
-def validate(data: Mapping[str, Any], where: str) -> Suite:
-    """A suite from plain data, its fields and every strategy and task name checked."""
+def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suite:
+    """A suite from plain data, its fields and every strategy and task name checked; task files are read."""
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from None
+        raise InputError(f"{where}: {explain(error, SECTIONS)}") from None
     named = [section.strategies for section in suite.cost] + ([suite.quality.strategies] if suite.quality else [])
     for strategy in itertools.chain.from_iterable(named):
         strategies.check(strategy)
-    if suite.quality is not None:
-        for task in (*suite.quality.tasks, *suite.quality.task):
+    if suite.quality is None:
+        return suite
+    names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
+    for task in (*names, *suite.quality.task):
+        if task not in described:
             tasks.check(task)
-        for model in suite.quality.model:
-            # Settings may stand ready for a model that the command line asks for.
-            if model not in suite.quality.models:
-                encoders.find(model)
-        for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
-            _check_rates(layer, where)
-    return suite
+    for model in suite.quality.model:
+        # Settings may stand ready for a model that the command line asks for.
+        if model not in suite.quality.models:
+            encoders.find(model)
+    for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
+        _check_rates(layer, where)
+    quality = suite.quality.model_copy(update={"tasks": names})
+    return suite.model_copy(update={"quality": quality, "own_tasks": described})
 
 
 def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) -> Suite:
@@ -129,6 +143,7 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     data["cost"] = [section | cost for section in data.get("cost", [])]
+    data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
 
 
@@ -143,18 +158,6 @@ def _check_rates(layer: Training, where: str) -> None:
 
 def _folder() -> Any:
     return resources.files("bench") / "suites"
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line; for an unknown key, the nearest known one."""
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    known = {name for model in (Suite, Quality, Cost, Training) for name in model.model_fields}
-    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
@@ -216,11 +219,11 @@ def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Sear
     if settings.get("weight_decay") and not entry.decays:
         raise InputError(f"strategy {strategy!r} needs weight_decay = 0: it would move weights that do not train")
     drawn = {"mask_seed": settings["seed"]} if entry.random else {}
-    own = {"strategy": strategy, "learning_rate": rate}
+    named = {"strategy": strategy, "learning_rate": rate}
     try:
-        return QualityCell.model_validate(dict(settings) | drawn | own)
+        return QualityCell.model_validate(dict(settings) | drawn | named)
     except ValidationError as error:
-        raise InputError(f"task {settings['task']!r}, strategy {strategy!r}: {_explain(error)}") from None
+        raise InputError(f"task {settings['task']!r}, strategy {strategy!r}: {explain(error, SECTIONS)}") from None
 
 
 def _check_budgets(cells: list[QualityCell]) -> None:

@@ -5,11 +5,16 @@ This file imports neither torch nor `datasets`, so that names can be listed and 
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from bench.errors import DataError, InputError
 from bench.tasks.base import Example, Source, TaskData
+
+if TYPE_CHECKING:
+    from bench.tasks.own import OwnTask
 
 __all__ = ["TABLE", "Entry", "Source", "TaskData", "check", "load"]
 
@@ -37,6 +42,7 @@ class Load(Protocol):
     def __call__(self, name: str, entry: Entry, source: Source) -> TaskData: ...
 
 
+NONE: Mapping[str, "OwnTask"] = MappingProxyType({})
 GLUE = "bench.tasks.glue"
 
 TABLE: dict[str, Entry] = {
@@ -57,6 +63,10 @@ TABLE: dict[str, Entry] = {
     "rte": Entry(GLUE, "Does one text entail another? (RTE)", "hub"),
     "wnli": Entry(GLUE, "Does a sentence follow once its pronoun is resolved? (WNLI)", "hub"),
     "pos": Entry("bench.tasks.pos", "Parts of speech on a Universal Dependencies treebank.", "folder", "treebank"),
+    "pos-xpos": Entry(
+        "bench.tasks.pos", "The same in the treebank's own, finer tag set (XPOS).", "folder", "treebank"
+    ),
+    "ner": Entry("bench.tasks.ner", "Names in a sentence: which words, and of what kind?", "folder", "dataset"),
 }
 
 
@@ -66,25 +76,31 @@ def check(name: str) -> Entry:
     entry = TABLE.get(base)
     if entry is None:
         near = difflib.get_close_matches(base, TABLE, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(TABLE)}"
-        raise InputError(f"unknown task {name!r}: {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(TABLE)}."
+        raise InputError(f"unknown task {name!r}: {hint} The description of one works too: ./my-task.toml")
     if colon and (entry.argument is None or not argument):
         form = f"{base}:<{entry.argument}>" if entry.argument else base
         raise InputError(f"task {name!r} is not written so: write {form!r}")
     return entry
 
 
-def load(name: str, source: Source) -> TaskData:
-    """Load a task. Raises InputError for an unknown name, DataError where its data is missing or malformed."""
-    entry = check(name)
-    loader = cast(Load, importlib.import_module(entry.module).load)
-    data = loader(name, entry, source)
+def load(name: str, source: Source, own: Mapping[str, "OwnTask"] = NONE) -> TaskData:
+    """Load a task of the table, or one of `own`, described by the user, by name.
+
+    Raises InputError for an unknown name, DataError where its data is missing or malformed.
+    """
+    if name in own:
+        data: TaskData = importlib.import_module("bench.tasks.own_data").load(own[name], source)
+    else:
+        entry = check(name)
+        data = cast(Load, importlib.import_module(entry.module).load)(name, entry, source)
     if not (data.train and data.selection and data.evaluation):
         sizes = (
             f"{len(data.train)} training, {len(data.selection)} selection, {len(data.evaluation)} evaluation examples"
         )
         raise DataError(
-            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples"
+            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples, "
+            "and groups far smaller than a tenth of them"
         )
     _check_variety(data)
     return data

@@ -57,6 +57,9 @@ class TaskData:
     labelled sets by name (another domain, a diagnostic); they are scored once at the end with the same
     metrics and decide nothing. `extra_headlines` names the metric a set is judged by where that is not the
     task's headline. `notes` say what loading left out; they become warnings of every cell.
+
+    `unseen` names tags that no training sentence has, numbered on from `labels`: the head has no output for
+    them, so the evaluation words that carry one count as errors, and their loss, infinite, is left out.
     """
 
     name: str
@@ -72,6 +75,7 @@ class TaskData:
     extra: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     extra_headlines: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+    unseen: tuple[str, ...] = field(default=())
 
     @property
     def headline(self) -> str:
@@ -87,6 +91,8 @@ class TaskData:
     def fingerprint(self) -> str:
         """sha256 of the normalised examples and labels: equal data from any source has an equal one."""
         digest = hashlib.sha256(json.dumps([self.kind, *self.labels]).encode())
+        if self.unseen:
+            digest.update(json.dumps(self.unseen).encode())
         splits = {"train": self.train, "selection": self.selection, "evaluation": self.evaluation}
         extra = {f"extra {name}": self.extra[name] for name in sorted(self.extra)}
         for name, examples in (splits | extra).items():

@@ -1,10 +1,11 @@
-"""Reading the user's data files: the `datasets` builders do the reading, every row is checked before.
+"""Reading the user's data files: a `datasets` builder does the reading, every row is checked before.
 
-The builders are used directly because `load_dataset` reports each load to a server. What they read is kept
+The builder is used directly because `load_dataset` reports each load to a server. What it reads is kept
 under the cache folder by the hash of the content, so a changed file is never mistaken for its old self.
 Row numbers in messages count lines of the file from 1.
 """
 
+import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,7 @@ from typing import Any
 
 from bench.errors import DataError, InputError
 
-__all__ = ["data_folder", "read_conllu", "read_tsv", "text_lines"]
-
-CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+__all__ = ["data_folder", "named_folder", "read_tsv", "text_lines"]
 
 
 def data_folder(data_dir: Path | None, task: str, layout: str) -> Path:
@@ -24,6 +23,22 @@ def data_folder(data_dir: Path | None, task: str, layout: str) -> Path:
     if not data_dir.is_dir():
         raise DataError(f"the data folder {data_dir} does not exist: task {task!r} needs D with {layout}")
     return data_dir
+
+
+def named_folder(root: Path, wanted: str, task: str, what: str, layout: str) -> Path:
+    """The folder of `root` called `wanted`, or its only one where that is empty; `what` says what a folder is.
+
+    Raises DataError, naming the expected `layout` or the nearest name, where there is no such folder.
+    """
+    names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if not names:
+        raise DataError(f"{root} holds no {what}: task {task!r} needs {layout}")
+    if not wanted and len(names) > 1:
+        raise DataError(f"{root} holds {len(names)} {what}s: name one, as in '{task}:{names[0]}'")
+    if wanted and wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=1) or names
+        raise DataError(f"{root} holds no {what} {wanted!r}: did you mean '{task}:{near[0]}'?")
+    return root / (wanted or names[0])
 
 
 def text_lines(path: Path) -> list[str]:
@@ -61,34 +76,11 @@ def read_tsv(
         raise DataError(f"{path} has a header and no rows")
     for number, line in enumerate(lines, start=1):
         _check_width(path, number, line, len(names), short=short_rows)
-    rows = _read("csv", path, cache_dir, names, sep="\t", quoting=3, keep_default_na=False, skiprows=int(header))
+    rows = _read(path, cache_dir, names, sep="\t", quoting=3, keep_default_na=False, skiprows=int(header))
     _check_count(path, len(rows[columns[0]]), len(lines) - header, "rows")
     chosen = zip(*(rows[name] for name in columns), strict=True)
     for number, values in enumerate(chosen, start=1 + header):
         yield number, dict(zip(columns, values, strict=True))
-
-
-def read_conllu(path: Path, tags: Sequence[str], cache_dir: Path) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Sentences of a CoNLL-U file as (words, indices of their universal tags in `tags`).
-
-    Ranges of multi-word tokens and empty nodes are left out. Raises DataError for a row that is no token,
-    a tag that is none of `tags` and whatever `text_lines` does.
-    """
-    lines = text_lines(path)
-    words = 0
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not line.startswith("#"):
-            words += _check_token(path, number, line, tags)
-    if not words:
-        raise DataError(f"{path} holds no sentences")
-    rows = _read("conll", path, cache_dir, CONLLU, delimiter="\t", comment_prefix="#")
-    found = []
-    for numbers, forms, upos in zip(rows["id"], rows["form"], rows["upos"], strict=True):
-        kept = [place for place, number in enumerate(numbers) if number.isdigit()]
-        if kept:
-            found.append((tuple(forms[p] for p in kept), tuple(tags.index(upos[p]) for p in kept)))
-    _check_count(path, sum(len(sentence) for sentence, _ in found), words, "words")
-    return found
 
 
 def _content(path: Path) -> bytes:
@@ -108,45 +100,27 @@ def _check_width(path: Path, number: int, line: str, width: int, *, short: bool 
         raise DataError(f"{path}, row {number}: a carriage return or NUL inside the row; remove it")
 
 
-def _check_token(path: Path, number: int, line: str, tags: Sequence[str]) -> bool:
-    """Check one token line; tell whether it is a word."""
-    _check_width(path, number, line, len(CONLLU))
-    fields = dict(zip(CONLLU, line.split("\t"), strict=True))
-    if not fields["id"].isdigit():
-        if not fields["id"].replace("-", ".", 1).replace(".", "", 1).isdigit():
-            raise DataError(f"{path}, row {number}: {fields['id']!r} is no token number")
-        return False
-    if fields["upos"] not in tags:
-        raise DataError(f"{path}, row {number}: tag {fields['upos']!r} is none of {', '.join(tags)}")
-    if not fields["form"].strip():
-        raise DataError(f"{path}, row {number}: the word is empty")
-    return True
-
-
 def _check_count(path: Path, found: int, expected: int, what: str) -> None:
     if found != expected:
         raise DataError(f"{path}: {found} {what} read, {expected} in the file; look for stray line ends in it")
 
 
-def _read(builder: str, path: Path, cache_dir: Path, columns: Sequence[str], **options: Any) -> Mapping[str, Any]:
-    """Let the `datasets` builder named so read one file; all columns are strings, or lists of them."""
+def _read(path: Path, cache_dir: Path, columns: Sequence[str], **options: Any) -> Mapping[str, Any]:
+    """Let the CSV builder of `datasets` read one file; all columns are strings."""
     import datasets
-    from datasets.packaged_modules.conll.conll import Conll
     from datasets.packaged_modules.csv.csv import Csv
 
     datasets.disable_progress_bars()
-    kind = Conll if builder == "conll" else Csv
-    value = datasets.Value("string")
     try:
         (cache_dir / "datasets").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to the cache {cache_dir}: {error.strerror}; see --cache-dir") from None
-    reader = kind(
+    reader = Csv(
         cache_dir=str(cache_dir / "datasets"),
         hash=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         data_files={"train": [str(path)]},
         column_names=list(columns),
-        features=datasets.Features({name: datasets.List(value) if kind is Conll else value for name in columns}),
+        features=datasets.Features({name: datasets.Value("string") for name in columns}),
         encoding="utf-8-sig",
         **options,
     )

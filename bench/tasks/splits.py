@@ -49,6 +49,12 @@ def split_official(train: Sequence[Example], evaluation: Sequence[Example]) -> S
     return Splits(tuple(_without(rest, selection)), tuple(selection), tuple(shuffled(evaluation)))
 
 
+def split_given(train: Sequence[Example], selection: Sequence[Example], evaluation: Sequence[Example]) -> Splits:
+    """Splits of a task with data for all three; the earlier ones lose the texts that a later one repeats."""
+    chosen = _without(shuffled(selection), evaluation)
+    return Splits(tuple(_without(shuffled(train), [*chosen, *evaluation])), tuple(chosen), tuple(shuffled(evaluation)))
+
+
 def extra_set(examples: Sequence[Example], splits: Splits) -> tuple[Example, ...]:
     """A further labelled set in the fixed shuffled order, without the texts that training or selection hold.
 

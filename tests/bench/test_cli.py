@@ -75,6 +75,7 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--precision", "tf32", "--device", "cpu"], "tf32 needs"),
         (["run", "--device", "gpu9"], "device 'gpu9' cannot be used"),
         (["run", "--tasks", "cola"], "--data-dir"),
+        (["run", "--tasks", "./none.toml"], "cannot read the task none.toml"),
         (["run", "--tasks", "cola", "--data-dir", "none"], "none"),
         (["report", "none"], "not a run folder"),
         (["list", "modles"], "did you mean 'models'"),
@@ -225,6 +226,64 @@ def test_a_failed_cell_is_a_result_and_can_be_tried_again(command: list[str], tm
     again = program(*options, "--retry-failed", folder=tmp_path)
     assert again.returncode == 1
     assert [r["status"] for r in records(tmp_path)].count("diverged") == 2
+
+
+TICKETS = """
+name = "tickets"
+kind = "classification"
+metrics = ["accuracy", "macro_f1"]
+[files]
+train = "tickets.csv"
+[columns]
+text = "body"
+label = "queue"
+"""
+NAMES = """
+name = "names"
+kind = "tagging"
+metrics = ["span_f1", "accuracy"]
+synthetic = true
+[files]
+train = "names-train.txt"
+evaluation = "names-test.txt"
+"""
+
+
+@pytest.mark.slow
+def test_tasks_that_users_bring_run_and_a_changed_file_is_noticed(command: list[str], tmp_path: Path) -> None:
+    rows = "".join(f'"{text}, {n}",{queue}\n' for n in range(30) for text, queue in (("bill", "pay"), ("off", "fix")))
+    (tmp_path / "tickets.csv").write_text("body,queue\n" + rows)
+    sentences = [f"mr I-PER\nx{n} I-PER\nsaid O\n" for n in range(40)]
+    (tmp_path / "names-train.txt").write_text("\n".join(sentences))
+    (tmp_path / "names-test.txt").write_text("\n".join([*(s.replace("mr", "ms") for s in sentences), "rome I-LOC\n"]))
+    for name, text in (("tickets", TICKETS), ("names", NAMES)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    run = tmp_path / "there"
+    asked = [*command, "--tasks", "tickets.toml,./names.toml", "--skip", "cost", "--seeds", "0", "--run-dir", str(run)]
+    ended = program(*asked, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    path = run / "records.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {(r["cell"]["task"], r["status"], r["audit"] is not None) for r in found} == {
+        ("tickets", "ok", True),
+        ("names", "ok", True),
+    }
+    assert not any(str(tmp_path) in record["key"] for record in found)
+    names = next(record for record in found if record["cell"]["task"] == "names")
+    assert names["quality"]["headline"] == "span_f1"
+    assert set(names["quality"]["evaluation"]["scores"]) == {"span_f1", "accuracy"}
+    assert any("1 evaluation words have a tag that training never shows (B-LOC)" in w for w in names["warnings"])
+    assert names["marks"] == ["synthetic data: so says its description"]
+
+    (tmp_path / "tickets.toml").write_text(TICKETS.replace('"accuracy", "macro_f1"', '"macro_f1"'))
+    refused = program(*asked, folder=tmp_path)
+    assert refused.returncode == 2
+    assert "metrics of tickets" in refused.stderr
+    (tmp_path / "tickets.toml").write_text(TICKETS)
+    (tmp_path / "tickets.csv").write_text("body,queue\n" + rows.replace("bill, 7", "bills, 7"))
+    refused = program(*asked, folder=tmp_path)
+    assert refused.returncode == 2
+    assert "data fingerprint" in refused.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_said(command: list[str], tmp_path: Path) -> None:

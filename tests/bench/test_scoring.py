@@ -88,6 +88,19 @@ def test_predictions_come_back_in_the_order_of_the_rows(per_token: bool) -> None
     assert scored.predictions.tolist() == (expected % 3).tolist()
 
 
+def test_tags_beyond_the_outputs_count_as_errors_and_not_in_the_loss() -> None:
+    """Echo has three outputs; the tags of number 3 and 4 are none of them."""
+    names = ["O", "B-A", "I-A", "B-NEW", "I-NEW"]
+    ids = np.array([0, 1, 2, 0, 1, 0, 1])
+    data = Encoded(ids, ids * 0, np.array([0, 5, 7]), np.array([0, 1, 2, 0, 3, 0, 1]), 0, True, 0)
+    metric = TaskMetrics(["span_f1", "accuracy", "macro_f1"])
+    found = score(Echo(True), data, np.arange(2), "tagging", metric, autocast_for("fp32", CPU), label_names=names)
+    assert found.scores.scores["span_f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert found.scores.scores["accuracy"] == pytest.approx(6 / 7)
+    assert found.scores.scores["macro_f1"] == pytest.approx((1 + 4 / 5 + 1 + 0) / 4)
+    assert found.scores.loss == pytest.approx(np.log(1 + 2 * np.exp(-1)))
+
+
 def test_scoring_leaves_the_mode_as_it_was_and_refuses_what_is_not_finite() -> None:
     model = Echo(False).train()
     data = Encoded(np.array([1, 2]), np.zeros(2, int), np.array([0, 1, 2]), np.array([1, 2]), 0, False, 0)

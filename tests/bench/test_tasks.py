@@ -5,7 +5,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from bench import archives, tasks
 from bench.errors import DataError, InputError
 from bench.metrics import METRICS
+from bench.tasks import own
 from bench.tasks.base import Example, Source, TaskData
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -59,6 +60,13 @@ GLUE: dict[str, tuple[str, str, Row]] = {
 CLASSES = {"mnli": 3}
 MNLI_PARTS = ("dev_matched", "dev_mismatched")
 TREEBANK = "UD_English-Made"
+DATASET = "made"
+DEV_FILES = {name: f"glue/{task}/dev.tsv" for name, (task, _, _) in GLUE.items()} | {
+    "mnli": "glue/MNLI/dev_matched.tsv",
+    "pos": f"ud/{TREEBANK}/en_made-ud-dev.conllu",
+    "pos-xpos": f"ud/{TREEBANK}/en_made-ud-dev.conllu",
+    "ner": f"ner/{DATASET}/testa.txt",
+}
 
 
 def sentence(name: str, part: str, number: int) -> str:
@@ -85,6 +93,16 @@ def write_conllu(path: Path, part: str, count: int) -> None:
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+def write_ner(path: Path, part: str, count: int) -> None:
+    """IOB1 as in CoNLL-2003, the second name adjoining the first; a type that training lacks in the last sentence."""
+    rows = ["-DOCSTART- -X- -X- O", ""]
+    for number in range(count):
+        kind = "I-PLACE" if part != "train" and number == count - 1 else "I-PER"
+        rows += [f"{part}{number} NN I-NP I-PER", "Bo NN I-NP B-PER", "of IN I-PP O", f"Rome NN I-NP {kind}", ""]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A small data folder in the original layouts: 40 training and 10 evaluation rows a task."""
@@ -96,6 +114,7 @@ def folder(tmp_path: Path) -> Path:
             path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8", newline="")
     for part, count in (("train", 40), ("dev", 10)):
         write_conllu(tmp_path / "data" / "ud" / TREEBANK / f"en_made-ud-{part}.conllu", part, count)
+        write_ner(tmp_path / "data" / "ner" / DATASET / f"{part.replace('dev', 'testa')}.txt", part, count)
     return tmp_path / "data"
 
 
@@ -106,9 +125,7 @@ def source(folder: Path, tmp_path: Path) -> Source:
 
 def dev_file(folder: Path, name: str) -> Path:
     """The evaluation file of a task of the data folder."""
-    if name not in GLUE:
-        return folder / "ud" / TREEBANK / "en_made-ud-dev.conllu"
-    return folder / "glue" / GLUE[name][0] / ("dev_matched.tsv" if name == "mnli" else "dev.tsv")
+    return folder / DEV_FILES[name]
 
 
 def assert_contract(data: TaskData) -> None:
@@ -123,6 +140,7 @@ def assert_contract(data: TaskData) -> None:
     assert data.kind == "regression" or data.outputs == len(set(data.labels)) > 1
     for example in (*examples, *(example for extra in data.extra.values() for example in extra)):
         assert_example(data, example)
+    assert_tags(data)
     if data.kind == "classification":
         assert {example.label for example in data.evaluation} == set(range(data.outputs))
     if data.kind == "tagging":
@@ -143,12 +161,23 @@ def assert_example(data: TaskData, example: Example) -> None:
     if data.kind == "tagging":
         assert isinstance(example.label, tuple)
         assert len(example.label) == len(example.text)
-        assert all(0 <= tag < data.outputs for tag in example.label)
     else:
         assert len(example.text) in (1, 2)
         kind = float if data.kind == "regression" else int
         assert type(example.label) is kind
         assert data.kind == "regression" or 0 <= example.label < data.outputs
+
+
+def assert_tags(data: TaskData) -> None:
+    """Tags are numbers of labels, in evaluation also of those that training never shows."""
+    found = {name: set[int]() for name in SPLITS}
+    for name in SPLITS:
+        for example in getattr(data, name):
+            found[name].update(example.label if isinstance(example.label, tuple) else ())
+    assert data.kind == "tagging" or not data.unseen
+    assert not set(data.labels) & set(data.unseen)
+    assert found["train"] | found["selection"] <= set(range(data.outputs))
+    assert found["evaluation"] <= set(range(data.outputs + len(data.unseen)))
 
 
 def relabelled(data: TaskData, name: str) -> TaskData:
@@ -176,12 +205,12 @@ def embedded(name: str) -> TaskData:
         pytest.skip(f"the pinned archive cannot be had: {error}")
 
 
-def contract(name: str, source: Source) -> None:
-    data = tasks.load(name, source)
+def contract(name: str, source: Source, described: Mapping[str, own.OwnTask] | None = None) -> None:
+    data = tasks.load(name, source, described or {})
     assert_contract(data)
     assert data.name == name
-    assert data.sentence.startswith(tasks.check(name).sentence.rstrip("."))
-    again = tasks.load(name, source)
+    assert data.sentence.startswith("As described." if described else tasks.check(name).sentence.rstrip("."))
+    again = tasks.load(name, source, described or {})
     assert again == data
     assert again.fingerprint == data.fingerprint
     assert len({data.fingerprint, *(relabelled(data, split).fingerprint for split in SPLITS)}) == 4
@@ -195,9 +224,45 @@ def test_contract(name: str, source: Source) -> None:
     contract(name, source)
 
 
+# What users describe, on the files of tasks that are known: kind, metric, files without their part, columns.
+DESCRIBED = {
+    "class": ("classification", "f1", "glue/SST-2/{}.tsv", 'text = "sentence"\nlabel = "label"'),
+    "pair": (
+        "regression",
+        "pearson",
+        "glue/STS-B/{}.tsv",
+        'text = "sentence1"\nsecond_text = "sentence2"\nlabel = "score"',
+    ),
+    "spans": ("tagging", "span_f1", f"ner/{DATASET}/{{}}.txt", ""),
+    "tags": ("tagging", "accuracy", f"ud/{TREEBANK}/en_made-ud-{{}}.conllu", "tags = 5"),
+}
+
+
+def described(name: str, folder: Path) -> own.OwnTask:
+    kind, metric, file, columns = DESCRIBED[name]
+    train, evaluation = file.format("train"), file.format("testa" if name == "spans" else "dev")
+    path = folder / f"{name}.toml"
+    path.write_text(
+        f'name = "own-{name}"\nkind = "{kind}"\ndescription = "As described."\nmetrics = ["{metric}"]\n'
+        f'[files]\ntrain = "{train}"\nevaluation = "{evaluation}"\n[columns]\n{columns}\n'
+    )
+    return own.read(path)
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_contract_of_what_users_describe(name: str, source: Source, folder: Path) -> None:
+    contract(f"own-{name}", source, {f"own-{name}": described(name, folder)})
+
+
+def test_a_described_task_has_the_fingerprint_of_the_task_it_repeats(source: Source, folder: Path) -> None:
+    for name, task in (("spans", "ner"), ("tags", "pos-xpos"), ("pair", "stsb")):
+        found = tasks.load("x", source, {"x": described(name, folder)})
+        assert found.fingerprint == tasks.load(task, source).fingerprint
+
+
 @pytest.mark.parametrize("name", FOLDER_TASKS)
 def test_contract_on_real_files(name: str, tmp_path: Path) -> None:
-    there = SHARED / "glue" / GLUE[name][0] if name in GLUE else SHARED / "ud"
+    there = SHARED / ("glue/" + GLUE[name][0] if name in GLUE else DEV_FILES[name].partition("/")[0])
     if not there.is_dir():
         pytest.skip(f"no real data at {there}; set BITFIT_BENCH_TEST_DATA to a folder with glue/ and ud/")
     assert_contract(tasks.load(name, Source(tmp_path, SHARED)))
@@ -274,7 +339,7 @@ def test_a_changed_file_is_read_anew_even_at_the_same_time_and_size(source: Sour
 @pytest.mark.parametrize("name", FOLDER_TASKS)
 def test_line_ends_and_byte_order_marks_change_nothing(name: str, source: Source, folder: Path) -> None:
     before = tasks.load(name, source)
-    for path in (*folder.rglob("*.tsv"), *folder.rglob("*.conllu")):
+    for path in (path for path in folder.rglob("*") if path.is_file()):
         text = path.read_text(encoding="utf-8-sig").rstrip("\n")
         path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert tasks.load(name, source).fingerprint == before.fingerprint
@@ -295,6 +360,10 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
     "not UTF-8": ("cola", "gj04\t1\t\tcaf\udce9", "row 6", "not UTF-8"),
     "short token": ("pos", "1\tword\tword\tNOUN", "row 6", "4 columns, expected 10"),
     "wrong tag": ("pos", "1\tword\tword\tNN\tNN\t_\t0\troot\t_\t_", "row 6", "tag 'NN' is none of ADJ"),
+    "no own tag": ("pos-xpos", "1\tword\tword\tNOUN\t_\t_\t0\troot\t_\t_", "row 6", "'word' has no tag"),
+    "no span": ("ner", "word NN I-NP PER", "row 6", "tag 'PER' is neither O nor B- or I- and a type"),
+    "no type": ("ner", "word NN I-NP I-", "row 6", "tag 'I-' is neither O nor"),
+    "short column row": ("ner", "word O", "row 6", "2 columns, expected 4"),
     "no token number": ("pos", "x\tword\tword\tNOUN\tNN\t_\t0\troot\t_\t_", "row 6", "'x' is no token number"),
 }
 
@@ -303,8 +372,8 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
 @pytest.mark.parametrize("part", ["train", "dev"])
 def test_a_bad_row_is_named(case: str, part: str, source: Source, folder: Path) -> None:
     name, row, where, what = BAD_ROWS[case]
-    place = f"glue/{GLUE[name][0]}/{part}.tsv" if name in GLUE else f"ud/{TREEBANK}/en_made-ud-{part}.conllu"
-    path = folder / place
+    path = folder / DEV_FILES[name]
+    path = path if part == "dev" else path.with_name(path.name.replace("dev", part).replace("testa", part))
     lines = path.read_bytes().split(b"\n")
     lines[5] = row.encode("utf-8", "surrogateescape")
     path.write_bytes(b"\n".join(lines))
@@ -347,7 +416,7 @@ def test_a_header_without_rows_and_a_header_without_its_column_are_named(
 
 @pytest.mark.parametrize("name", FOLDER_TASKS)
 def test_without_a_data_folder_the_layout_is_told(name: str, tmp_path: Path) -> None:
-    layout = "D/ud/<Treebank>/" if name == "pos" else "D/glue/"
+    layout = f"D/{DEV_FILES[name].partition('/')[0]}/"
     for data_dir in (None, tmp_path / "absent"):
         with pytest.raises(DataError) as error:
             tasks.load(name, Source(tmp_path, data_dir, offline=True))
@@ -385,3 +454,27 @@ def test_one_of_several_treebanks_has_to_be_named(source: Source, folder: Path) 
         tasks.load("pos:UD_English-Mad", source)
     with pytest.raises(DataError, match="UD_French-Made holds 0 files"):
         tasks.load("pos:UD_French-Made", source)
+
+
+def test_a_tag_that_training_never_shows_keeps_its_name(source: Source, folder: Path) -> None:
+    path = folder / DEV_FILES["pos-xpos"]
+    path.write_text(path.read_text(encoding="utf-8").replace("\tRB\t", "\tNEG\t", 1), encoding="utf-8")
+    data = tasks.load("pos-xpos", source)
+    assert data.labels == (".", "MD", "RB", "VB")
+    assert data.unseen == ("NEG",)
+    assert sum(4 in example.label for example in data.evaluation if isinstance(example.label, tuple)) == 1
+
+
+def test_spans_are_turned_into_iob2(source: Source) -> None:
+    data = tasks.load(f"ner:{DATASET}", source)
+    assert data.labels == ("B-PER", "O")
+    assert data.unseen == ("B-PLACE",)
+    assert data.metrics == ("span_f1", "accuracy")
+    named = {tuple((*data.labels, *data.unseen)[tag] for tag in e.label) for e in data.evaluation}  # type: ignore[union-attr]
+    assert named == {("B-PER", "B-PER", "O", "B-PER"), ("B-PER", "B-PER", "O", "B-PLACE")}
+
+
+def test_one_evaluation_file_of_names_is_expected(source: Source, folder: Path) -> None:
+    write_ner(folder / "ner" / DATASET / "valid.txt", "dev", 10)
+    with pytest.raises(DataError, match=r"holds 2 of dev\.txt, valid\.txt, testa\.txt, expected 1"):
+        tasks.load("ner", source)
