@@ -18,6 +18,7 @@ from bench.batching import Encoded, collate, epochs
 from bench.cell import QualityCell, Search, TrainingCell, TrialCell
 from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
+from bench.measure.bias_change import bias_change
 from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
 from bench.outcome import Arrays, Outcome
@@ -80,7 +81,7 @@ def run_quality(
     set_up = _set_up(cell, session)
     task, splits = set_up.task, set_up.splits
     fitted = _fit(cell, _rate(cell, search), session, set_up, on_step)
-    counted = counts(set_up.applied, set_up.base)
+    counted, moved = counts(set_up.applied, set_up.base), bias_change(set_up.applied, set_up.base)
     size = _check_delta(cell, session, set_up, folder)
     began = time.monotonic()
     evaluation = fitted.scorer(splits.evaluation, len(splits.evaluation))
@@ -112,6 +113,7 @@ def run_quality(
         checkpoints=fitted.checkpoints,
         extra={name: scored.scores for name, scored in extra.items()},
         extra_headlines=dict(task.extra_headlines),
+        bias_change=moved,
     )
     arrays = {"step_loss": fitted.trained.losses.numpy(), **_outputs("evaluation", evaluation)}
     for name, scored in extra.items():
