@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.cell import CostCell, QualityCell
 from bench.record import (
+    BiasChange,
     Conditions,
     CostResult,
     Counts,
@@ -48,6 +49,15 @@ LEVELS = {
     "random_rowcol": (0.812, 0.879, 0.013, 0.72, 0.61, 26_112),
     "frozen": (0.768, 0.757, 0.020, 0.33, 0.16, 0),
 }
+# strategy: how far each of its bias roles moves in a layer, before chance
+MOVES = {"query": 0.02, "key": 0.0003, "value": 0.008, "attention_output": 0.006, "attention_norm": 0.009}
+MOVES |= {"intermediate": 0.015, "output": 0.005, "output_norm": 0.008, "embedding_norm": 0.007, "pooler": 0.011}
+BIASES = {
+    "full": {role: move / 40 for role, move in MOVES.items()},
+    "bitfit": MOVES,
+    "bq_b2": {role: MOVES[role] for role in ("query", "intermediate")},
+    "layernorm": {role: move for role, move in MOVES.items() if role.endswith("norm")},
+}
 UNKNOWN_LEVEL = (0.85, 0.90, 0.020, 0.90, 0.80, 50_000)
 RATES = {"full": 1e-4, "frozen": 1e-2}
 # Score lost for each factor of e that the training set is smaller.
@@ -76,6 +86,7 @@ class Plan:
     precision: str = "fp32"
     noise: float = 0.006
     jitter: float = 0.008
+    layers: int = 6
     random_seed: int = 7
     conditions: dict[str, object] = field(default_factory=dict)
     extra: dict[str, float] = field(default_factory=dict)
@@ -223,9 +234,27 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         scoring_seconds=2.4,
         inserted_randomness=False,
         extra={name: _scores(score - lower, cell.task) for name, lower in plan.extra.items()},
+        bias_change=_bias_change(cell, plan),
     )
     losses = {"loss": np.linspace(1.8, 0.4, 189)}
     return _record(cell, plan, quality=result), losses
+
+
+def _bias_change(cell: QualityCell, plan: Plan) -> list[BiasChange] | None:
+    """Changes of the biases of strategies that train some; upper layers move more."""
+    random = np.random.default_rng([plan.random_seed, cell.seed, len(cell.task)])
+    layers = {role: range(plan.layers) for role in MOVES} | {"embedding_norm": [None], "pooler": [None]}
+    found = [
+        BiasChange(
+            layer=layer,
+            role=role,
+            values=384,
+            mean_absolute_change=move * (1 + 0.2 * (layer or 0)) * float(np.exp(random.normal(0, 0.1))),
+        )
+        for role, move in BIASES.get(cell.strategy, {}).items()
+        for layer in layers[role]
+    ]
+    return found or None
 
 
 def _scores(score: float, task: str) -> SplitScores:
