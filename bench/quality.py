@@ -23,7 +23,7 @@ from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
 from bench.outcome import Arrays, Outcome
 from bench.record import Checkpoints, CurvePoint, QualityResult, Searched, TrialResult
-from bench.scoring import Scored, TaskMetrics, score
+from bench.scoring import Predictions, Scored, TaskMetrics, predict, score
 from bench.session import Session, Splits
 from bench.tasks.base import TaskData
 from bench.training import Autocast, Trained, autocast_for, make_stepper, train
@@ -51,6 +51,10 @@ class Scorer:
         return score(
             self.model, encoded, rows, self.task.kind, self.metric, self.autocast, label_names=self.task.labels
         )
+
+    def predict(self, encoded: Encoded) -> Predictions:
+        """Predict every example of a split without labels, in its order."""
+        return predict(self.model, encoded, self.task.kind, self.autocast)
 
 
 def total_steps(cell: TrainingCell, train_examples: int) -> int:
@@ -114,10 +118,13 @@ def run_quality(
         extra={name: scored.scores for name, scored in extra.items()},
         extra_headlines=dict(task.extra_headlines),
         bias_change=moved,
+        labels=list(task.labels),
+        test_examples={name: len(test) for name, test in splits.test.items()},
     )
     arrays = {"step_loss": fitted.trained.losses.numpy(), **_outputs("evaluation", evaluation)}
     for name, scored in extra.items():
         arrays |= _outputs(f"extra_{name}", scored)
+    arrays |= {name: fitted.scorer.predict(test) for name, test in splits.test.items()}
     return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits))))
 
 

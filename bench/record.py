@@ -14,6 +14,9 @@ from bench.errors import InputError
 __all__ = ["CostCell", "InputError", "QualityCell", "Record", "TrialCell"]
 
 SCHEMA_VERSION: Literal[1] = 1
+# Name of the sidecar array with predictions of the official test rows, in the order of their file; those of further
+# test files append their name.
+TEST_PREDICTIONS = "test_predictions"
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
 
@@ -150,6 +153,8 @@ class QualityResult(_Frozen):
     a set is judged by where it is not the headline. Raw losses of every step and the final predictions lie in
     the sidecar. `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
     `bias_change` is None where no bias trains as a whole, or the architecture's roles are not known.
+    `labels` names the classes that predictions give by index; empty for regression. `test_examples` counts the
+    official test rows by the sidecar array that holds their predictions; empty where none were asked for.
     """
 
     headline: str
@@ -173,6 +178,8 @@ class QualityResult(_Frozen):
     extra: dict[str, SplitScores] = {}
     extra_headlines: dict[str, str] = {}
     bias_change: list[BiasChange] | None = None
+    labels: list[str] = []
+    test_examples: dict[str, int] = {}
 
     @property
     def headline_score(self) -> float | None:
