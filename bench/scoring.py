@@ -100,7 +100,7 @@ def predict(
     Eval mode; the model's training mode is restored. Raises FloatingPointError where logits are not finite.
     """
     rows = np.arange(len(encoded))
-    found = np.zeros(len(encoded), dtype=np.float32 if kind == "regression" else np.int64)
+    found: NDArray[Any] = np.zeros(len(encoded), dtype=np.float32 if kind == "regression" else np.int64)
     for batch_rows, logits, _ in _forward(model, encoded, rows, autocast, batch_size):
         if not bool(torch.isfinite(logits).all()):
             raise FloatingPointError("a prediction is not finite")

@@ -46,7 +46,9 @@ class Submission:
         Raises InputError where a class has no name on the leaderboard.
         """
         if not self.classes:
-            written = [f"{value:.{DECIMALS}f}" for value in np.clip(predictions, LOWEST, HIGHEST).tolist()]
+            # Adding 0 turns a negative zero into a plain one.
+            clipped = np.clip(predictions, LOWEST, HIGHEST) + 0.0
+            written = [f"{value:.{DECIMALS}f}" for value in clipped.tolist()]
         else:
             unknown = [label for label in labels if label not in self.classes]
             if unknown or not labels:

@@ -3,7 +3,7 @@
 The figures imitate a small encoder on two tasks, so that a page made from them can be judged by eye.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Plan:
 
     `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
     before it is written, or drop it by returning None.
+    `predictions` has, by task, the rows of each sidecar array of test predictions; `labels` the classes of a task.
     """
 
     suite: str = "embedded"
@@ -87,6 +88,8 @@ class Plan:
     noise: float = 0.006
     jitter: float = 0.008
     layers: int = 6
+    predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     random_seed: int = 7
     conditions: dict[str, object] = field(default_factory=dict)
     extra: dict[str, float] = field(default_factory=dict)
@@ -235,9 +238,21 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         inserted_randomness=False,
         extra={name: _scores(score - lower, cell.task) for name, lower in plan.extra.items()},
         bias_change=_bias_change(cell, plan),
+        labels=list(plan.labels.get(cell.task, ())),
+        test_examples=dict(plan.predictions.get(cell.task, {})),
     )
-    losses = {"loss": np.linspace(1.8, 0.4, 189)}
-    return _record(cell, plan, quality=result), losses
+    arrays = {"loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
+    return _record(cell, plan, quality=result), arrays
+
+
+def _predictions(cell: QualityCell, plan: Plan) -> dict[str, np.ndarray]:
+    """Class indices, or numbers from below to above the scale of STS-B where the task has no classes."""
+    random = np.random.default_rng([plan.random_seed, cell.seed, len(cell.strategy)])
+    classes = len(plan.labels.get(cell.task, ()))
+    return {
+        name: random.integers(0, classes, rows) if classes else random.uniform(-1, 6, rows).astype(np.float32)
+        for name, rows in plan.predictions.get(cell.task, {}).items()
+    }
 
 
 def _bias_change(cell: QualityCell, plan: Plan) -> list[BiasChange] | None:
