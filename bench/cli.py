@@ -91,6 +91,9 @@ def run(
         bool, typer.Option("--accept-changed", help="Resume although code, data or versions changed.")
     ] = False,
     keep_deltas: Annotated[bool, typer.Option("--keep-deltas", help="Keep the deltas in the run folder.")] = False,
+    predict_test: Annotated[
+        bool, typer.Option("--predict-test", help="Predict the official test rows too; see `export`.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
     skip: Annotated[str | None, typer.Option(help="Leave out the 'cost' or the 'quality' cells.")] = None,
 ) -> None:
@@ -128,6 +131,7 @@ def run(
         retry_failed=retry_failed,
         accept_changed=accept_changed,
         keep_deltas=keep_deltas,
+        predict_test=predict_test,
         offline=offline,
         model_folders=folders,
         command=sys.argv[1:],
@@ -177,6 +181,23 @@ def compare(
     found = comparing.compare(folders, [comparing.parse_limit(text) for text in fail_on or ()])
     Console().print(found)
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def export(
+    folder: RunFolder,
+    to: Annotated[Path, typer.Option(help="Folder for the leaderboard's files.")],
+    model: Annotated[str | None, typer.Option(help="Which encoder's, where several have predictions.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Which strategy's, where several have predictions.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which seed's; default: per task the best by selection score.")
+    ] = None,
+) -> None:
+    """Write predictions of official test sets, made by `run --predict-test`, as the GLUE leaderboard takes them."""
+    from reports import export as exporting
+
+    found = exporting.export(folder, to, model=model, strategy=strategy, seed=seed)
+    Console().print(str(found), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(name="list")

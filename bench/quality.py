@@ -18,11 +18,12 @@ from bench.batching import Encoded, collate, epochs
 from bench.cell import QualityCell, Search, TrainingCell, TrialCell
 from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
+from bench.measure.bias_change import bias_change
 from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
 from bench.outcome import Arrays, Outcome
 from bench.record import Checkpoints, CurvePoint, QualityResult, Searched, TrialResult
-from bench.scoring import Scored, TaskMetrics, score
+from bench.scoring import Predictions, Scored, TaskMetrics, predict, score
 from bench.session import Session, Splits
 from bench.tasks.base import TaskData
 from bench.training import Autocast, Trained, autocast_for, make_stepper, train
@@ -57,6 +58,10 @@ class Scorer:
             label_names=(*self.task.labels, *self.task.unseen),
         )
 
+    def predict(self, encoded: Encoded) -> Predictions:
+        """Predict every example of a split without labels, in its order."""
+        return predict(self.model, encoded, self.task.kind, self.autocast)
+
 
 def total_steps(cell: TrainingCell, train_examples: int) -> int:
     """Optimizer steps of a cell: those it names, or its epochs times the batches of one, at least one."""
@@ -86,7 +91,7 @@ def run_quality(
     set_up = _set_up(cell, session)
     task, splits = set_up.task, set_up.splits
     fitted = _fit(cell, _rate(cell, search), session, set_up, on_step)
-    counted = counts(set_up.applied, set_up.base)
+    counted, moved = counts(set_up.applied, set_up.base), bias_change(set_up.applied, set_up.base)
     size = _check_delta(cell, session, set_up, folder)
     began = time.monotonic()
     evaluation = fitted.scorer(splits.evaluation, len(splits.evaluation))
@@ -118,10 +123,14 @@ def run_quality(
         checkpoints=fitted.checkpoints,
         extra={name: scored.scores for name, scored in extra.items()},
         extra_headlines=dict(task.extra_headlines),
+        bias_change=moved,
+        labels=list(task.labels),
+        test_examples={name: len(test) for name, test in splits.test.items()},
     )
     arrays = {"step_loss": fitted.trained.losses.numpy(), **_outputs("evaluation", evaluation)}
     for name, scored in extra.items():
         arrays |= _outputs(f"extra_{name}", scored)
+    arrays |= {name: fitted.scorer.predict(test) for name, test in splits.test.items()}
     return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits, task))))
 
 

@@ -14,6 +14,9 @@ from bench.errors import InputError
 __all__ = ["CostCell", "InputError", "QualityCell", "Record", "TrialCell"]
 
 SCHEMA_VERSION: Literal[1] = 1
+# Name of the sidecar array with predictions of the official test rows, in the order of their file; those of further
+# test files append their name.
+TEST_PREDICTIONS = "test_predictions"
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
 
@@ -128,6 +131,19 @@ class TrialResult(_Frozen):
     checkpoints: Checkpoints | None = None
 
 
+class BiasChange(_Frozen):
+    """How far training moved the biases of one role in one layer; `layer` is None outside the layers.
+
+    `mean_absolute_change` is the L1 norm of the difference over the number of `values`, (1/dim) |b0 - bF|_1 of the
+    BitFit paper (Ben Zaken et al., 2022). Roles are those of `strategies.ROLES`.
+    """
+
+    layer: int | None
+    role: str
+    values: int
+    mean_absolute_change: float
+
+
 class QualityResult(_Frozen):
     """What a quality cell measured.
 
@@ -136,6 +152,9 @@ class QualityResult(_Frozen):
     scores of the task's further labelled sets by name, which no decision saw; `extra_headlines` the metric such
     a set is judged by where it is not the headline. Raw losses of every step and the final predictions lie in
     the sidecar. `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
+    `bias_change` is None where no bias trains as a whole, or the architecture's roles are not known.
+    `labels` names the classes that predictions give by index; empty for regression. `test_examples` counts the
+    official test rows by the sidecar array that holds their predictions; empty where none were asked for.
     """
 
     headline: str
@@ -158,6 +177,9 @@ class QualityResult(_Frozen):
     checkpoints: Checkpoints | None = None
     extra: dict[str, SplitScores] = {}
     extra_headlines: dict[str, str] = {}
+    bias_change: list[BiasChange] | None = None
+    labels: list[str] = []
+    test_examples: dict[str, int] = {}
 
     @property
     def headline_score(self) -> float | None:

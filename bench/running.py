@@ -3,13 +3,14 @@
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from bench import harness, runs
+from bench.cell import QualityCell
 from bench.environment import choose_device, prepare
 from bench.errors import Exit
 from bench.progress import Display
@@ -36,6 +37,7 @@ class Request:
     retry_failed: bool = False
     accept_changed: bool = False
     keep_deltas: bool = False
+    predict_test: bool = False
     offline: bool = False
     model_folders: Mapping[str, Path] | None = None
     command: Sequence[str] = ()
@@ -57,6 +59,7 @@ def run(request: Request, console: Console) -> Exit:
             own_tasks=request.suite.own_tasks,
             timeout_seconds=None if timeout is None else 60 * timeout,
             keep_deltas=request.keep_deltas,
+            predict_test=request.predict_test,
         )
     )
     console.print(f"{request.suite.name}: {len(cells)} cells on {device}; loading models and data", highlight=False)
@@ -75,8 +78,22 @@ def run(request: Request, console: Console) -> Exit:
             harness.check_unchanged(store, session)
         for bad in store.read()[1]:
             console.print(f"warning: {bad}", markup=False, highlight=False, soft_wrap=True)
+        if request.predict_test:
+            for line in _not_predicted(store, session):
+                console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"{'resuming' if resumed else 'run folder'} {store.folder}", highlight=False, soft_wrap=True)
         return _run(store, session, console, retry_failed=request.retry_failed)
+
+
+def _not_predicted(store: RunStore, session: Session) -> Iterator[str]:
+    """What somebody who asked for predictions of official test rows will not get."""
+    tasks = dict.fromkeys(cell.task for cell in store.manifest.cells if isinstance(cell, QualityCell))
+    without = [task for task in tasks if not session.test_files(task)]
+    if without:
+        yield f"no official test file to predict: {', '.join(without)}"
+    finished = [r for r in store.latest().values() if r.quality is not None and not r.quality.test_examples]
+    if any(isinstance(r.cell, QualityCell) and session.test_files(r.cell.task) for r in finished):
+        yield "cells that finished without --predict-test have no test predictions; --new begins a run where all have"
 
 
 def _run(store: RunStore, session: Session, console: Console, *, retry_failed: bool) -> Exit:

@@ -1,7 +1,7 @@
 """Predictions and scores. Metrics are `evaluate.Metric` classes made in process, so nothing is fetched at run time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,6 +23,7 @@ from bench.record import SplitScores
 from bench.tasks.base import HeadKind
 
 Score = Callable[[Any, Any], float]
+Predictions = NDArray[np.float32] | NDArray[np.int64]
 
 SCORES: dict[str, Score] = {
     "accuracy": lambda predictions, references: float(sk.accuracy_score(references, predictions)),
@@ -85,8 +86,8 @@ class Scored:
     """Scores of a split, and the raw predictions and references behind them, in the order of the rows asked for."""
 
     scores: SplitScores
-    predictions: NDArray[np.float32] | NDArray[np.int64]
-    references: NDArray[np.float32] | NDArray[np.int64]
+    predictions: Predictions
+    references: Predictions
 
 
 def task_loss(logits: Tensor, labels: Tensor, kind: HeadKind, reduction: str = "mean") -> Tensor:
@@ -95,6 +96,39 @@ def task_loss(logits: Tensor, labels: Tensor, kind: HeadKind, reduction: str = "
         return functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
     flat = logits.float().reshape(-1, logits.shape[-1])
     return functional.cross_entropy(flat, labels.reshape(-1), ignore_index=IGNORED, reduction=reduction)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, encoded: Encoded, kind: HeadKind, autocast: Callable[[], Any], batch_size: int = 64
+) -> Predictions:
+    """Class indices or numbers for every example of a split without labels, in its order; not for tagging.
+
+    Eval mode; the model's training mode is restored. Raises FloatingPointError where logits are not finite.
+    """
+    rows = np.arange(len(encoded))
+    found: NDArray[Any] = np.zeros(len(encoded), dtype=np.float32 if kind == "regression" else np.int64)
+    for batch_rows, logits, _ in _forward(model, encoded, rows, autocast, batch_size):
+        if not bool(torch.isfinite(logits).all()):
+            raise FloatingPointError("a prediction is not finite")
+        found[batch_rows] = _decide(logits, kind)
+    return found
+
+
+def _forward(
+    model: nn.Module, encoded: Encoded, rows: Ints, autocast: Callable[[], Any], batch_size: int
+) -> Iterator[tuple[Ints, Tensor, Tensor]]:
+    """(rows, logits, labels) of each batch in eval mode; the model's training mode is restored at the end."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    for batch_rows in sorted_batches(encoded.lengths, rows, batch_size):
+        batch = collate(encoded, batch_rows, device)
+        labels = batch.pop("labels")
+        with autocast():
+            logits = model(**batch)
+        yield batch_rows, logits, labels
+    model.train(training)
 
 
 @torch.inference_mode()
@@ -115,22 +149,14 @@ def score(
 
     Raises FloatingPointError where logits are not finite.
     """
-    device = next(model.parameters()).device
-    training = model.training
-    model.eval()
     pieces: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
-    total_loss = torch.zeros((), dtype=torch.float64, device=device)
+    total_loss = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
     counted = 0
-    for batch_rows in sorted_batches(encoded.lengths, rows, batch_size):
-        batch = collate(encoded, batch_rows, device)
-        labels = batch.pop("labels")
-        with autocast():
-            logits = model(**batch)
+    for batch_rows, logits, labels in _forward(model, encoded, rows, autocast, batch_size):
         seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
         total_loss += task_loss(logits, seen, kind, reduction="sum").double()
         counted += int((seen != IGNORED).sum()) if encoded.per_token else len(labels)
         pieces |= _by_row(batch_rows, _decide(logits, kind), labels.cpu().numpy(), encoded.per_token)
-    model.train(training)
     loss = float(total_loss) / max(counted, 1)
     if not math.isfinite(loss):
         raise FloatingPointError("the loss in scoring is not finite")

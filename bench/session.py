@@ -15,7 +15,7 @@ from bench.cell import Cell, CostCell, TrainingCell
 from bench.environment import conditions
 from bench.measure.subject import cost_config
 from bench.models import attention_of, config_fingerprint, fingerprint, load_encoder
-from bench.record import Conditions
+from bench.record import TEST_PREDICTIONS, Conditions
 from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.own import OwnTask
 
@@ -28,6 +28,7 @@ class Options:
     own_tasks        tasks that users describe, by name
     timeout_seconds  most the training of a quality cell may take, or None
     keep_deltas      leave deltas in the run folder after their audit
+    predict_test     predict the official test rows of tasks that have some
     """
 
     device: torch.device
@@ -38,6 +39,7 @@ class Options:
     own_tasks: Mapping[str, OwnTask] = field(default_factory=dict)
     timeout_seconds: float | None = None
     keep_deltas: bool = False
+    predict_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,15 @@ class Splits:
     """The tokenised splits of a quality cell, each cut to the number of examples the cell names.
 
     What bounds the evaluation split bounds each of the extra sets too.
+    `test` holds whole official test files under the names their predictions get in the sidecar; it is empty
+    where there are none or nobody asked for them.
     """
 
     train: Encoded
     selection: Encoded
     evaluation: Encoded
     extra: Mapping[str, Encoded]
+    test: Mapping[str, Encoded] = field(default_factory=dict)
 
 
 class Session:
@@ -119,8 +124,18 @@ class Session:
                 encoded(task.selection, cell.selection_examples),
                 encoded(task.evaluation, cell.evaluation_examples),
                 {name: encoded(examples, cell.evaluation_examples) for name, examples in task.extra.items()},
+                {name: encoded(examples, None) for name, examples in self.test_files(cell.task).items()},
             )
         return self._splits[key]
+
+    def test_files(self, name: str) -> dict[str, Sequence[Example]]:
+        """The official test rows of a task by the name their predictions get; none where nobody asked for them."""
+        if not self.options.predict_test:
+            return {}
+        task = self.task(name)
+        files = {TEST_PREDICTIONS: task.test}
+        files |= {f"{TEST_PREDICTIONS}_{extra}": examples for extra, examples in task.extra_test.items()}
+        return {name: examples for name, examples in files.items() if examples}
 
     def conditions(self, cell: Cell) -> Conditions:
         """What surrounds a measurement of `cell` made now."""

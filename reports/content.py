@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
-from reports import figures, formats, sweep_figures, tables
+from reports import bias_change, figures, formats, sweep_figures, tables
 from reports import sweep as sweeping
 from reports.formats import metric
 from reports.palette import label
@@ -22,6 +22,10 @@ from reports.verdict import Verdict, judge
 from reports.verdict_table import verdict_table
 
 BARS = "Vertical bars: one standard deviation over seeds"
+BRIGHTNESS = (
+    "Mean absolute change of each bias in thousandths, mean over seeds. Brighter is more; every strategy has a colour "
+    "scale of its own."
+)
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,7 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
         ("Beyond the evaluation split", tables.extra_table(task)),
         ("Every seed", tables.seeds_table(task)),
         ("Search for learning rates", search_table(task)),
+        ("Bias change", bias_change.role_table(task)),
     ]
     return TaskPart(
         name=marks.named(task).text,
@@ -292,4 +297,7 @@ def _task_pictures(task: Task, verdict: Verdict, marks: Marks) -> tuple[Picture,
             if task.name in row.scores and (found := row.scores[task.name].summary) is not None
         }
         pictures += _against(verdict, scores, [task], marks, name)
+    if shown := bias_change.grids(task):
+        drawn = bias_change.heat_maps(shown, task)
+        pictures.append(Picture(f"{name}-bias-change", f"Bias change on {title}", f"{BRIGHTNESS}{noted}", drawn))
     return tuple(pictures)

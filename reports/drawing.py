@@ -19,6 +19,8 @@ from reports.labels import Box, place, spread
 
 # Colours that stand for a role; a page replaces each by a variable of its theme.
 INK, FAINT, RULE, PAPER = "#1c2127", "#8b939e", "#e4e7eb", "#ffffff"
+# Text on a coloured field, which no theme changes: near black and near white.
+DARK, LIGHT = "#0b0e11", "#fcfdfe"
 VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 SIZE = (4.6, 3.5)
 TEXT = 8.5
@@ -31,9 +33,20 @@ Place = tuple[float, float]
 
 def canvas(height: float = SIZE[1]) -> tuple[Figure, Axes]:
     """An empty figure of the house style, `height` in inches, and its axes."""
-    figure = Figure(figsize=(SIZE[0], height), dpi=100, layout="constrained", facecolor=PAPER)
+    figure, (axes,) = panels([height])
+    return figure, axes
+
+
+def panels(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """An empty figure of the house style with axes below each other, one for each height in inches."""
+    figure = Figure(figsize=(SIZE[0], sum(heights)), dpi=100, layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(facecolor=PAPER)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    return figure, [_styled(figure.add_subplot(grid[row], facecolor=PAPER)) for row in range(len(heights))]
+
+
+def _styled(axes: Axes) -> Axes:
+    """The axes in the house style."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     for axis in (axes.xaxis, axes.yaxis):
@@ -41,7 +54,7 @@ def canvas(height: float = SIZE[1]) -> tuple[Figure, Axes]:
     axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=3, pad=3, color=FAINT, labelcolor=INK, labelsize=TEXT)
-    return figure, axes
+    return axes
 
 
 def name_axes(axes: Axes, across: str, up: str = "") -> None:

@@ -48,6 +48,13 @@ def signed(value: float, decimals: int) -> str:
     return text if value <= 0 or not float(text.replace(",", "")) else f"+{text}"
 
 
+def significant(value: float, figures: int, most: int = 12) -> str:
+    """A number with so many significant digits but `most` decimals: '12', '1.2', '0.012'; '0' for zero."""
+    if value == 0:
+        return "0"
+    return number(value, min(most, max(0, figures - 1 - math.floor(math.log10(abs(value))))))
+
+
 def scale(metric: Metric) -> float:
     """What a raw value is multiplied by for print: fractions become points of 100."""
     return 100.0 if metric.unit == "fraction" else 1.0

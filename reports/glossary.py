@@ -22,6 +22,7 @@ GLOSSARY: dict[str, str] = {
     "crossover": "The number of training examples at which a strategy and full fine-tuning change places: where the "
     "mean paired difference, drawn over the logarithm of the size, changes its sign. Its interval comes from means "
     "resampled with allowance for few seeds.",
+    "bias change": "How far training moved a bias, on average over its values and without regard to sign.",
     "step": "Forward, backward, clipping, optimizer and zero-grad on one batch of fixed shape.",
     "step time of full's": "Median step time divided by that of full fine-tuning in the same round; the geometric "
     "mean over rounds. Ratios are comparable between machines, seconds are not.",

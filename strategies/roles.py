@@ -95,7 +95,7 @@ def role_bias_names(base: Base, roles: Sequence[str]) -> list[str]:
     bias_names(base)
     names = []
     for role in roles:
-        found = [path for path in _paths(base, role) if base.has(path)]
+        found = [path for _, path in _places(base, role) if base.has(path)]
         if not found:
             raise StrategyError(f"the {base} has no {role}; {_instead(base, role)}")
         for path in found:
@@ -103,6 +103,21 @@ def role_bias_names(base: Base, roles: Sequence[str]) -> list[str]:
                 raise StrategyError(f"the {base} has no bias at {path} (role {role})")
             names.append(f"{base.prefix}{path}.bias")
     return names
+
+
+def bias_roles(base: Base) -> dict[str, tuple[int | None, str]] | None:
+    """Name -> (layer, role) of every bias the encoder has; the layer is None for those outside the layers.
+
+    None where the architecture is not known: nobody can say then which bias plays which role.
+    """
+    if base.config.model_type not in LAYOUTS:
+        return None
+    return {
+        f"{base.prefix}{path}.bias": (layer, role)
+        for role in ROLES
+        for layer, path in _places(base, role)
+        if base.has(path) and getattr(base.module.get_submodule(path), "bias", None) is not None
+    }
 
 
 def norm_names(base: Base) -> list[str]:
@@ -158,14 +173,14 @@ def _layers(base: Base) -> list[str]:
     return layers
 
 
-def _paths(base: Base, role: str) -> Iterator[str]:
-    """The paths of a role in the encoder, one a layer for roles inside layers."""
+def _places(base: Base, role: str) -> Iterator[tuple[int | None, str]]:
+    """(layer, path) of a role in the encoder: one a layer for roles inside layers, else one without a layer."""
     layout = base.layout
     inside = {**layout.linears, **layout.norms}
     if role in inside:
-        yield from (layer + inside[role] for layer in _layers(base))
+        yield from ((index, layer + inside[role]) for index, layer in enumerate(_layers(base)))
     elif role in layout.outside:
-        yield layout.outside[role]
+        yield None, layout.outside[role]
 
 
 def _instead(base: Base, role: str) -> str:
@@ -173,4 +188,4 @@ def _instead(base: Base, role: str) -> str:
     for fused, parts in FUSED.items():
         if role in parts and fused in base.layout.linears:
             return f"{base.layout.linears[fused]}.bias holds {', '.join(parts)} in one: the role {fused}"
-    return f"it has {', '.join(r for r in ROLES if any(base.has(path) for path in _paths(base, r)))}"
+    return f"it has {', '.join(r for r in ROLES if any(base.has(path) for _, path in _places(base, r)))}"

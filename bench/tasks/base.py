@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 HeadKind = Literal["classification", "regression", "tagging"]
 
@@ -44,6 +44,27 @@ class Source:
     offline: bool = False
 
 
+class Unread(Sequence[Example]):
+    """Examples that are read when first looked at: most runs never do."""
+
+    def __init__(self, read: Callable[[], Sequence[Example]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _examples(self) -> tuple[Example, ...]:
+        return tuple(self._read())
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return self._examples[index]
+
+
 @dataclass(frozen=True)
 class TaskData:
     """A loaded task.
@@ -60,6 +81,10 @@ class TaskData:
 
     `unseen` names tags that no training sentence has, numbered on from `labels`: the head has no output for
     them, so the evaluation words that carry one count as errors, and their loss, infinite, is left out.
+
+    `test` holds the rows of the official test file in its order, empty where there is none, and `extra_test`
+    those of further test files by name (a mismatched or a diagnostic set). They have no labels (0 stands in
+    their place), so they are predicted when asked for and never scored; they are no part of the fingerprint.
     """
 
     name: str
@@ -76,6 +101,8 @@ class TaskData:
     extra_headlines: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
     unseen: tuple[str, ...] = field(default=())
+    test: Sequence[Example] = field(default=(), compare=False)
+    extra_test: Mapping[str, Sequence[Example]] = field(default_factory=dict, compare=False)
 
     @property
     def headline(self) -> str:

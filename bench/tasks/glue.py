@@ -1,6 +1,6 @@
 """GLUE tasks, from a folder in the original layout or in the hub's, or from the hub (Wang et al., 2018).
 
-The official development file is the evaluation split; the test files have no labels.
+The official development file is the evaluation split; the test files have no labels and are predicted on demand.
 """
 
 import math
@@ -25,6 +25,7 @@ from bench.tasks.glue_layouts import (
     LAYOUTS,
     Layout,
 )
+from bench.tasks.glue_test_files import extra_test_rows, test_rows
 from bench.tasks.sources import Row, Split, find, read_table, read_text
 from bench.tasks.splits import extra_set, split_official
 
@@ -71,6 +72,8 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         overlaps=layout.overlaps,
         extra={part: extra_set(found.examples, splits) for part, found in extra.items()},
         extra_headlines={DIAGNOSTIC: DIAGNOSTIC_HEADLINE} if DIAGNOSTIC in extra else {},
+        test=test_rows(layout, source),
+        extra_test=extra_test_rows(layout, source),
         notes=tuple(note for found in (train, evaluation, *extra.values()) for note in found.notes),
     )
 

@@ -1,7 +1,8 @@
-"""Tiny encoders in folders, and a tiny data folder: what a run needs, made on the spot."""
+"""Tiny encoders in folders, and tiny data folders: what a run needs, made on the spot."""
 
 from __future__ import annotations
 
+import json
 import string
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,4 +94,61 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count, word in (("train", 30, "one"), ("dev", 10, "two")):
         rows = [f"x\t{label}\t\t{text} {word} {number}" for number in range(count) for label, text in COLA]
         (folder / "glue" / "CoLA" / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Encoders by architecture: BERT, which takes segment ids, and RoBERTa and DistilBERT, which do not use any."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import BertTokenizer, RobertaTokenizer
+
+    from bench.models import config_encoder, configure
+
+    root = tmp_path_factory.mktemp("architectures")
+    roberta, distilbert = root / "tiny-roberta", root / "tiny-distilbert"
+    roberta.mkdir()
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "<mask>"]
+    (roberta / "vocab.json").write_text(json.dumps({token: place for place, token in enumerate(vocabulary)}))
+    (roberta / "merges.txt").write_text("#version: 0.2\n")
+    RobertaTokenizer.from_pretrained(roberta).save_pretrained(roberta)
+    letters = BertTokenizer.from_pretrained(tiny_folder)
+    letters.save_pretrained(distilbert)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    special = {"type_vocab_size": 1, "pad_token_id": 1, "max_position_embeddings": 258}
+    fields = {"model_type": "roberta", "vocab_size": len(vocabulary), **sizes, **special}
+    config_encoder(configure(fields, None, None), "classification", "cls").save_pretrained(roberta)
+    sizes = {"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 256}
+    fields = {"model_type": "distilbert", "vocab_size": len(letters), **sizes}
+    config_encoder(configure(fields, None, None), "classification", "cls").save_pretrained(distilbert)
+    return {"bert": tiny_folder, "roberta": roberta, "distilbert": distilbert}
+
+
+@pytest.fixture(scope="session")
+def tiny_glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CoLA, RTE and STS-B with 40 training and 12 development rows.
+
+    The test files hold the sentences of the development files, in their order, without labels.
+    """
+    folder = tmp_path_factory.mktemp("glue")
+    rest = "main\tx\t2012\t1\tnone\tnone"
+    for split, count in (("train", 40), ("dev", 12), ("test", 12)):
+        labelled, part = split != "test", "train" if split == "train" else "dev"
+        texts = [(f"{part} sentence {n} {'yes' * (n % 2)}", f"it is {n * n}") for n in range(count)]
+        label = ("entailment", "not_entailment")
+        files = {
+            "CoLA": [f"x\t{n % 2}\t\t{a}" if labelled else f"{n}\t{a}" for n, (a, _) in enumerate(texts)],
+            "RTE": [f"{n}\t{a}\t{b}" + labelled * f"\t{label[n % 2]}" for n, (a, b) in enumerate(texts)],
+            "STS-B": [f"{n}\t{rest}\t{a}\t{b}" + labelled * f"\t{n % 6}" for n, (a, b) in enumerate(texts)],
+        }
+        names = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
+        headers = {
+            "CoLA": [] if labelled else ["index\tsentence"],
+            "RTE": ["index\tsentence1\tsentence2" + labelled * "\tlabel"],
+            "STS-B": [names + labelled * "\tscore"],
+        }
+        for task, rows in files.items():
+            (folder / "glue" / task).mkdir(parents=True, exist_ok=True)
+            text = "\n".join([*headers[task], *rows]) + "\n"
+            (folder / "glue" / task / f"{split}.tsv").write_text(text, encoding="utf-8")
     return folder

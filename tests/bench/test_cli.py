@@ -78,6 +78,7 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--tasks", "./none.toml"], "cannot read the task none.toml"),
         (["run", "--tasks", "cola", "--data-dir", "none"], "none"),
         (["report", "none"], "not a run folder"),
+        (["export", "none", "--to", "out"], "not a run folder"),
         (["list", "modles"], "did you mean 'models'"),
         (["compare", "none", "none"], "not a run folder"),
     ],

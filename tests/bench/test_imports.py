@@ -49,7 +49,16 @@ def test_no_room_has_a_drawer_for_everything() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["bench.cli", "bench.suite", "bench.store", "bench.runs", "bench.archives", "reports.page", "reports.compare"],
+    [
+        "bench.cli",
+        "bench.suite",
+        "bench.store",
+        "bench.runs",
+        "bench.archives",
+        "reports.page",
+        "reports.compare",
+        "reports.export",
+    ],
 )
 def test_what_must_work_without_torch_does(module: str) -> None:
     code = f"import sys; sys.modules['torch'] = sys.modules['transformers'] = None; import {module}"

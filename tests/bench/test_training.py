@@ -61,6 +61,9 @@ def test_a_quality_cell_holds_what_was_measured(session: Session, tmp_path: Path
     assert len(found.arrays["evaluation_predictions"]) == 40
     assert result.delta_bytes > result.delta_encoder_bytes + result.delta_head_bytes
     assert result.delta_encoder_bytes == 4 * result.counts.encoder_trainable
+    assert result.bias_change is not None
+    assert sum(change.values for change in result.bias_change) == result.counts.encoder_trainable
+    assert all(change.mean_absolute_change > 0 for change in result.bias_change)
     assert not (tmp_path / "deltas").exists()
 
 

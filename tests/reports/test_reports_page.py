@@ -63,6 +63,7 @@ STAGES: dict[str, Plan] = {
     "a sweep of failures": Plan(train_sizes=(100, None), strategies=("full", "bitfit"), alter=failed),
     "a sweep without scores": Plan(train_sizes=(100, 300), seeds=(0,), alter=no_scores),
     "a sweep without full fine-tuning": Plan(train_sizes=(100, 300), strategies=("bitfit", "frozen")),
+    "two dozen layers": Plan(layers=24, tasks=("questions",), cost=False, seeds=(0,)),
     "two shapes": Plan(shapes=((16, 64), (32, 128)), quality=False),
     "strategies of other people": Plan(
         strategies=("full", "lora", "bitfit:query", *(f"x{index}" for index in range(14))), tasks=("questions",)
@@ -140,6 +141,7 @@ def test_the_page_keeps_its_order(whole: Path) -> None:
         "All metrics",
         "Learning curves on questions",
         "Generalization gap on questions",
+        "Bias change on questions",
         "Cost in detail",
         ">Failures and warnings</h2>",
         ">Conditions</h2>",
@@ -180,22 +182,22 @@ def test_the_page_can_be_read_without_seeing_it(whole: Path) -> None:
     assert all(attrs.get("scope") in ("col", "row", "colgroup") for tag, attrs in outline.tags if tag == "th")
     drawings = [attrs for tag, attrs in outline.tags if tag == "svg"]
     assert all(attrs.get("aria-hidden") == "true" or attrs.get("aria-label") for attrs in drawings)
-    assert sum(attrs.get("role") == "img" for attrs in drawings) == 10
+    assert sum(attrs.get("role") == "img" for attrs in drawings) == 12
 
 
 def test_every_figure_is_a_file_twice(whole: Path) -> None:
     names = {path.name for path in (whole / "figures").iterdir()}
-    assert len(names) == 20
+    assert len(names) == 24
     assert {Path(name).with_suffix(".svg").name for name in names if name.endswith(".png")} < names
     referred = re.findall(r"\]\(figures/([^)]*)\)", (whole / "report.md").read_text(encoding="utf-8"))
-    assert len(referred) == 10
+    assert len(referred) == 12
     assert set(referred) <= names
 
 
 def test_a_report_under_way_writes_no_figure_files(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", Plan(tasks=("questions",)))
     text = page.write(folder, figures=False).read_text(encoding="utf-8")
-    assert text.count('role="img"') == 4
+    assert text.count('role="img"') == 5
     assert not (folder / "figures").exists()
     assert "figures/" not in (folder / "report.md").read_text(encoding="utf-8")
 

@@ -3,7 +3,7 @@
 The figures imitate a small encoder on two tasks, so that a page made from them can be judged by eye.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.cell import CostCell, QualityCell
 from bench.record import (
+    BiasChange,
     Conditions,
     CostResult,
     Counts,
@@ -48,6 +49,15 @@ LEVELS = {
     "random_rowcol": (0.812, 0.879, 0.013, 0.72, 0.61, 26_112),
     "frozen": (0.768, 0.757, 0.020, 0.33, 0.16, 0),
 }
+# strategy: how far each of its bias roles moves in a layer, before chance
+MOVES = {"query": 0.02, "key": 0.0003, "value": 0.008, "attention_output": 0.006, "attention_norm": 0.009}
+MOVES |= {"intermediate": 0.015, "output": 0.005, "output_norm": 0.008, "embedding_norm": 0.007, "pooler": 0.011}
+BIASES = {
+    "full": {role: move / 40 for role, move in MOVES.items()},
+    "bitfit": MOVES,
+    "bq_b2": {role: MOVES[role] for role in ("query", "intermediate")},
+    "layernorm": {role: move for role, move in MOVES.items() if role.endswith("norm")},
+}
 UNKNOWN_LEVEL = (0.85, 0.90, 0.020, 0.90, 0.80, 50_000)
 RATES = {"full": 1e-4, "frozen": 1e-2}
 # Score lost for each factor of e that the training set is smaller.
@@ -62,6 +72,7 @@ class Plan:
 
     `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
     before it is written, or drop it by returning None.
+    `predictions` has, by task, the rows of each sidecar array of test predictions; `labels` the classes of a task.
     """
 
     suite: str = "embedded"
@@ -76,6 +87,9 @@ class Plan:
     precision: str = "fp32"
     noise: float = 0.006
     jitter: float = 0.008
+    layers: int = 6
+    predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     random_seed: int = 7
     conditions: dict[str, object] = field(default_factory=dict)
     extra: dict[str, float] = field(default_factory=dict)
@@ -223,9 +237,39 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         scoring_seconds=2.4,
         inserted_randomness=False,
         extra={name: _scores(score - lower, cell.task) for name, lower in plan.extra.items()},
+        bias_change=_bias_change(cell, plan),
+        labels=list(plan.labels.get(cell.task, ())),
+        test_examples=dict(plan.predictions.get(cell.task, {})),
     )
-    losses = {"loss": np.linspace(1.8, 0.4, 189)}
-    return _record(cell, plan, quality=result), losses
+    arrays = {"loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
+    return _record(cell, plan, quality=result), arrays
+
+
+def _predictions(cell: QualityCell, plan: Plan) -> dict[str, np.ndarray]:
+    """Class indices, or numbers from below to above the scale of STS-B where the task has no classes."""
+    random = np.random.default_rng([plan.random_seed, cell.seed, len(cell.strategy)])
+    classes = len(plan.labels.get(cell.task, ()))
+    return {
+        name: random.integers(0, classes, rows) if classes else random.uniform(-1, 6, rows).astype(np.float32)
+        for name, rows in plan.predictions.get(cell.task, {}).items()
+    }
+
+
+def _bias_change(cell: QualityCell, plan: Plan) -> list[BiasChange] | None:
+    """Changes of the biases of strategies that train some; upper layers move more."""
+    random = np.random.default_rng([plan.random_seed, cell.seed, len(cell.task)])
+    layers = {role: range(plan.layers) for role in MOVES} | {"embedding_norm": [None], "pooler": [None]}
+    found = [
+        BiasChange(
+            layer=layer,
+            role=role,
+            values=384,
+            mean_absolute_change=move * (1 + 0.2 * (layer or 0)) * float(np.exp(random.normal(0, 0.1))),
+        )
+        for role, move in BIASES.get(cell.strategy, {}).items()
+        for layer in layers[role]
+    ]
+    return found or None
 
 
 def _scores(score: float, task: str) -> SplitScores:

@@ -1,0 +1,31 @@
+"""How far training moved each bias of the encoder, by layer and role."""
+
+import math
+
+from torch import nn
+
+from bench.models import TaskModel
+from bench.record import BiasChange
+from strategies.interface import Applied
+from strategies.roles import Base, bias_roles
+
+
+def bias_change(applied: Applied, base: TaskModel) -> list[BiasChange] | None:
+    """The mean absolute change of every bias that the strategy declares to change as a whole.
+
+    `base` is the model before the strategy, `applied` the trained one after `finalize`. None where no such bias
+    exists, or where the roles of the architecture are not known. Raises FloatingPointError where one is not finite.
+    """
+    known = bias_roles(Base("encoder.", base.encoder, base.encoder.config)) or {}
+    changes = applied.expected.changes
+    # A tensor that is gone from the trained model is the audit's to report.
+    trained = dict(applied.model.named_parameters())
+    whole = [name for name in known if name in changes and changes[name] is None and name in trained]
+    return [_change(*known[name], base.get_parameter(name), trained[name]) for name in whole] or None
+
+
+def _change(layer: int | None, role: str, before: nn.Parameter, after: nn.Parameter) -> BiasChange:
+    mean = float((after.detach().cpu().double() - before.detach().cpu().double()).abs().mean())
+    if not math.isfinite(mean):
+        raise FloatingPointError(f"a bias is not finite after training (layer {layer}, role {role})")
+    return BiasChange(layer=layer, role=role, values=before.numel(), mean_absolute_change=mean)
