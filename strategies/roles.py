@@ -187,5 +187,5 @@ def _instead(base: Base, role: str) -> str:
     """What to name instead of a role this model lacks: the one it is fused into, or those it has."""
     for fused, parts in FUSED.items():
         if role in parts and fused in base.layout.linears:
-            return f"{base.layout.linears[fused]}.bias holds {', '.join(parts)} in one: the role {fused}"
+            return f"{base.layout.linears[fused]}.bias holds {', '.join(parts)} in one, as the role {fused}"
     return f"it has {', '.join(r for r in ROLES if any(base.has(path) for _, path in _places(base, r)))}"

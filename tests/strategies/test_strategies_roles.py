@@ -261,8 +261,8 @@ def test_all_roles_together_are_bitfit(family: str, roles: list[str], tiny_model
     [("bitfit:query", "query"), ("bitfit:value+output", "value"), ("bq_b2", "query"), ("bitfit:key", "key")],
 )
 def test_a_fused_role_is_refused_and_the_fused_one_named(name: str, role: str, tiny_model: TinyModel) -> None:
-    message = rf"^strategy '{name}': the gpt2 model has no {role}; attn\.c_attn\.bias holds query, key, value in one: "
-    with pytest.raises(StrategyError, match=message.replace("+", r"\+") + "the role query_key_value$"):
+    message = rf"^strategy '{name}': the gpt2 model has no {role}; attn\.c_attn\.bias holds query, key, value in one, "
+    with pytest.raises(StrategyError, match=message.replace("+", r"\+") + "as the role query_key_value$"):
         apply(name, tiny_model("gpt2"))
 
 
