@@ -15,7 +15,7 @@ from synthetic_run import Plan, make_run
 
 PLAN = Plan(extra={"tweets": 0.2}, tasks=("questions",), strategies=("full", "bitfit"), seeds=(0, 1, 2), cost=False)
 EVALUATION = {"full": (0.90, 0.91, 0.92), "bitfit": (0.88, 0.89, 0.90)}
-TWEETS = {"full": (0.70, 0.71, 0.72), "bitfit": (0.72, 0.73, 0.74)}
+TWEETS = {"full": (0.70, 0.71, 0.72), "bitfit": (0.719, 0.730, 0.741)}
 
 
 def fixed(record: Record) -> Record:
@@ -46,9 +46,9 @@ def test_scores_and_gaps_are_paired_with_full_fine_tuning(tmp_path: Path) -> Non
     found = cells(extra_table(only_task(make_run(tmp_path / "run", replace(PLAN, alter=fixed)))))
     assert found["full"] == [("71.0", "± 1.0"), ("reference", ""), ("20.0", "± 0.0"), ("reference", "")]
     (score, spread), (against, interval), (gap, _), (less, _) = found["bitfit"]
-    assert (score, spread) == ("73.0", "± 1.0")
+    assert (score, spread) == ("73.0", "± 1.1")
     assert float(against) == 2.0
-    assert "undecided" in interval, "three seeds that agree to the last digit may do so by chance"
+    assert "undecided" not in interval
     assert gap == "16.0"
     assert float(less.replace("\N{MINUS SIGN}", "-")) == -4.0
 
