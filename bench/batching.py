@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from bench.errors import DataError
 from bench.tasks.base import Example, HeadKind
+from bench.windows import Windows, cut
 
 IGNORED = -100
 BUCKET_BATCHES = 50
@@ -23,10 +24,12 @@ Ints = NDArray[np.int64]
 class Encoded:
     """A tokenised split.
 
-    ids, types   token and segment ids of all examples, one after the other; flat
-    starts       where each example begins in them; one more entry than examples
-    labels       one number an example; for tagging one a token, flat, IGNORED but on each word's first token
+    ids, types   token and segment ids of all rows, one after the other; flat
+    starts       where each row begins in them, and each row is an example but for spans; one more entry than rows
+    labels       one number an example; for tagging one a token, flat, IGNORED but on each word's first token; for
+                 spans three a row, see `spans.loss`
     unscored     words that were cut off or tokenised to nothing, and so carry no label
+    windows      for spans, whose examples take one row a window: what leads back to the examples
     """
 
     ids: Ints
@@ -36,11 +39,21 @@ class Encoded:
     pad_id: int
     per_token: bool
     unscored: int
+    windows: Windows | None = None
 
     @property
     def lengths(self) -> Ints:
-        """Tokens of each example."""
+        """Tokens of each row."""
         return np.diff(self.starts)
+
+    @property
+    def examples(self) -> int:
+        """Examples, which may take several rows each."""
+        return len(self) if self.windows is None else len(self.windows.examples)
+
+    def rows_of(self, examples: Ints) -> Ints:
+        """The rows of the examples numbered `examples`, in that order."""
+        return examples if self.windows is None else self.windows.rows_of(examples)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -49,11 +62,14 @@ class Encoded:
 def encode(
     examples: Sequence[Example], kind: HeadKind, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Encoded:
-    """Tokenise examples, cutting at `max_length` tokens; pairs lose from their longer half first.
+    """Tokenise examples, cutting at `max_length` tokens; pairs lose from their longer half first, spans nothing.
 
     Raises DataError for a tokenizer that gives no word alignment where the task needs one or cannot tell the two
     texts of a pair apart, and for an example that leaves no token.
     """
+    if kind == "span":
+        rows, types, span_labels, windows = cut(examples, tokenizer, max_length)
+        return _flat(rows, types, span_labels, tokenizer, windows=windows)
     tagging = kind == "tagging"
     if tagging and not tokenizer.is_fast:
         raise DataError(f"{type(tokenizer).__name__} gives no word alignment; tagging needs a fast tokenizer")
@@ -69,22 +85,39 @@ def encode(
         )
     unscored = 0
     if tagging:
-        rows = [
+        tags = [
             _first_token_labels(coded.word_ids(i), cast(tuple[int, ...], example.label))
             for i, example in enumerate(examples)
         ]
-        labels = np.concatenate(rows)
+        labels = np.concatenate(tags)
         unscored = sum(len(example.text) for example in examples) - int((labels != IGNORED).sum())
     else:
         labels = np.array([e.label for e in examples], dtype=np.float32 if kind == "regression" else np.int64)
+    ids, types = coded["input_ids"], coded["token_type_ids"]
+    return _flat(ids, types, labels, tokenizer, per_token=tagging, unscored=unscored)
+
+
+def _flat(
+    ids: Sequence[ArrayLike],
+    types: Sequence[ArrayLike],
+    labels: NDArray[np.int64] | NDArray[np.float32],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    per_token: bool = False,
+    unscored: int = 0,
+    windows: Windows | None = None,
+) -> Encoded:
+    """Rows of token and segment ids, one after the other."""
+    rows = [np.asarray(row, dtype=np.int64) for row in ids]
     return Encoded(
-        ids=np.concatenate([np.asarray(row, dtype=np.int64) for row in coded["input_ids"]]),
-        types=np.concatenate([np.asarray(row, dtype=np.int64) for row in coded["token_type_ids"]]),
-        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        ids=np.concatenate(rows),
+        types=np.concatenate([np.asarray(row, dtype=np.int64) for row in types]),
+        starts=np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
         labels=labels,
         pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        per_token=tagging,
+        per_token=per_token,
         unscored=unscored,
+        windows=windows,
     )
 
 
@@ -115,10 +148,10 @@ def _first_token_labels(word_ids: Sequence[int | None], tags: tuple[int, ...]) -
 
 
 def collate(encoded: Encoded, rows: Ints, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The examples `rows` as tensors padded to the longest of them.
+    """The rows numbered `rows` as tensors padded to the longest of them.
 
-    Returns input_ids, attention_mask and token_type_ids, each (batch, length), and labels, (batch,) or
-    (batch, length) for tagging.
+    Returns input_ids, attention_mask and token_type_ids, each (batch, length), and labels, (batch,), or
+    (batch, length) for tagging, or (batch, 3) for spans.
     """
     lengths = encoded.lengths[rows]
     columns = np.arange(lengths.max())

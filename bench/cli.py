@@ -80,7 +80,7 @@ def run(
     device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with glue/<Task>/, ud/<Treebank>/, ner/<Dataset>/.")
+        Path | None, typer.Option(help="Folder with glue/, ud/, ner/ and squad/; see docs/suites.md.")
     ] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run folders are made.")] = RUNS,

@@ -74,11 +74,11 @@ TABLE: dict[str, Encoder] = {
     for encoder in (
         Encoder(
             "minilm",
-            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, tuned on sentence pairs (NLI, QQP, captions).",
+            "MiniLM-L6-H384: BERT architecture, 6 layers, 384 wide, tuned on text pairs (NLI, QQP, captions, SQuAD).",
             _MINILM,
             embedded=True,
             pooling="mean",
-            tuned_on=("NLI", "QQP", "captions"),
+            tuned_on=("NLI", "QQP", "captions", "SQuAD"),
             weights=MODEL_SHA256[WEIGHTS],
         ),
         Encoder(

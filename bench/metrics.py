@@ -54,6 +54,8 @@ METRICS: dict[str, Metric] = {
         Metric("span_f1", "span F1 (strict IOB2)", "fraction", True),
         Metric("macro_f1", "macro F1", "fraction", True),
         Metric("matthews_correlation", "Matthews correlation", "fraction", True),
+        Metric("exact_match", "exact match", "fraction", True),
+        Metric("answer_f1", "answer F1", "fraction", True),
         Metric("pearson", "Pearson correlation", "fraction", True),
         Metric("spearman", "Spearman correlation", "fraction", True),
         Metric("mean_absolute_error", "mean absolute error", "loss", False),

@@ -28,6 +28,8 @@ transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 HEAD_PREFIX = "head."
 INITIALIZER_STD = 0.02
+# Kinds whose head reads every token, and so no pooled output.
+TOKEN_KINDS: frozenset[HeadKind] = frozenset({"tagging", "span"})
 # Architectures whose pooler was trained in pretraining; elsewhere a pooler would be new, so the head has its own.
 PRETRAINED_POOLER = frozenset({"bert", "albert"})
 # What architectures call the dropout of their hidden states and of their attention; GPT-2 has two of the former.
@@ -122,7 +124,12 @@ def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling:
 
 def _reduction(encoder: PreTrainedModel, kind: HeadKind, pooling: Pooling) -> str:
     """What the head does with the hidden states, as `Head` calls it."""
-    if kind == "tagging":
+    if kind == "span" and encoder.config.model_type in DECODERS:
+        raise InputError(
+            f"where a window holds no answer its first token is pointed to, which in a {encoder.config.model_type} "
+            "model sees no other; use an encoder that reads both ways"
+        )
+    if kind in TOKEN_KINDS:
         return "none"
     if pooling != "cls":
         return pooling
@@ -244,7 +251,7 @@ def _pooler_argument(config: PretrainedConfig, kind: HeadKind, pooling: Pooling)
     """`add_pooling_layer` where the architecture knows it: a pooler only where the head reads a pretrained one."""
     if "add_pooling_layer" not in inspect.signature(_architecture(config)).parameters:
         return {}
-    wanted = kind != "tagging" and pooling == "cls" and config.model_type in PRETRAINED_POOLER
+    wanted = kind not in TOKEN_KINDS and pooling == "cls" and config.model_type in PRETRAINED_POOLER
     return {"add_pooling_layer": wanted}
 
 

@@ -47,15 +47,16 @@ class Scorer:
 
     def __call__(self, encoded: Encoded, examples: int) -> Scored:
         """Score the first `examples` examples, or all where there are fewer."""
-        rows = np.arange(min(examples, len(encoded)))
+        task = self.task
         return score(
             self.model,
             encoded,
-            rows,
-            self.task.kind,
+            np.arange(min(examples, encoded.examples)),
+            task.kind,
             self.metric,
             self.autocast,
-            label_names=(*self.task.labels, *self.task.unseen),
+            label_names=(*task.labels, *task.unseen),
+            unanswerable=task.unanswerable,
         )
 
     def predict(self, encoded: Encoded) -> Predictions:
@@ -63,11 +64,11 @@ class Scorer:
         return predict(self.model, encoded, self.task.kind, self.autocast)
 
 
-def total_steps(cell: TrainingCell, train_examples: int) -> int:
+def total_steps(cell: TrainingCell, rows: int) -> int:
     """Optimizer steps of a cell: those it names, or its epochs times the batches of one, at least one."""
     if cell.epochs is None:
         return cast(int, cell.steps)
-    return max(1, round(cell.epochs * math.ceil(train_examples / cell.batch_size)))
+    return max(1, round(cell.epochs * math.ceil(rows / cell.batch_size)))
 
 
 def curve_steps(points: int, steps: int) -> frozenset[int]:
@@ -94,13 +95,13 @@ def run_quality(
     counted, moved = counts(set_up.applied, set_up.base), bias_change(set_up.applied, set_up.base)
     size = _check_delta(cell, session, set_up, folder)
     began = time.monotonic()
-    evaluation = fitted.scorer(splits.evaluation, len(splits.evaluation))
-    selection = fitted.scorer(splits.selection, len(splits.selection))
-    train_sample = fitted.scorer(splits.train, len(splits.evaluation))
+    evaluation = fitted.scorer(splits.evaluation, splits.evaluation.examples)
+    selection = fitted.scorer(splits.selection, splits.selection.examples)
+    train_sample = fitted.scorer(splits.train, splits.evaluation.examples)
     # The gap compares samples of one size; where there is less to train on, that is less than the evaluation split.
     shared = train_sample.scores.examples
-    gap_sample = fitted.scorer(splits.evaluation, shared).scores if shared < len(splits.evaluation) else None
-    extra = {name: fitted.scorer(encoded, len(encoded)) for name, encoded in splits.extra.items()}
+    gap_sample = fitted.scorer(splits.evaluation, shared).scores if shared < splits.evaluation.examples else None
+    extra = {name: fitted.scorer(encoded, encoded.examples) for name, encoded in splits.extra.items()}
     scoring_seconds = time.monotonic() - began
     result = QualityResult(
         headline=task.headline,
@@ -114,7 +115,7 @@ def run_quality(
         delta_encoder_bytes=size.encoder,
         delta_head_bytes=size.head,
         steps=len(fitted.trained.losses),
-        train_examples=len(splits.train),
+        train_examples=splits.train.examples,
         padding_ratio=fitted.trained.padding_ratio,
         training_seconds=fitted.trained.seconds,
         scoring_seconds=scoring_seconds,
@@ -141,7 +142,7 @@ def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) 
     _check_delta(cell, session, set_up, folder)
     result = TrialResult(
         headline=set_up.task.headline,
-        selection=fitted.scorer(set_up.splits.selection, len(set_up.splits.selection)).scores,
+        selection=fitted.scorer(set_up.splits.selection, set_up.splits.selection.examples).scores,
         steps=len(fitted.trained.losses),
         training_seconds=fitted.trained.seconds,
         checkpoints=fitted.checkpoints,
@@ -185,7 +186,7 @@ def _fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: "_S
     def at_point(step: int) -> bool:
         if isinstance(cell, QualityCell) and step in drawn:
             curve.append(_curve_point(scorer, cell, splits, set_up.task.headline, step))
-        return step in ends and best.saw(step, scorer(splits.selection, len(splits.selection)).scores)
+        return step in ends and best.saw(step, scorer(splits.selection, splits.selection.examples).scores)
 
     trained = train(
         stepper,
@@ -277,6 +278,9 @@ def _warnings(splits: Splits, task: TaskData) -> tuple[str, ...]:
             f"{words} evaluation words have a tag that training never shows ({', '.join(task.unseen)}): they count "
             "as errors"
         )
+    for name, split in (("training", splits.train), ("evaluation", splits.evaluation)):
+        if split.windows is not None:
+            found += [f"of {split.examples} {name} questions {problem}" for problem in split.windows.problems()]
     return tuple(found)
 
 
@@ -286,10 +290,14 @@ def _batches(cell: TrainingCell, splits: Splits, device: torch.device) -> Iterat
         yield collate(splits.train, rows, device)
 
 
-def _examples_seen(cell: TrainingCell, examples: int, step: int) -> int:
-    """Training examples in the first `step` batches: exact at the end of each epoch, within a batch elsewhere."""
-    passes, batches = divmod(step, math.ceil(examples / cell.batch_size))
-    return passes * examples + min(batches * cell.batch_size, examples)
+def _examples_seen(cell: TrainingCell, train: Encoded, step: int) -> int:
+    """Training examples in the first `step` batches: exact at the end of each epoch, within a batch elsewhere.
+
+    Where examples take several rows, each row is the same share of one.
+    """
+    passes, batches = divmod(step, math.ceil(len(train) / cell.batch_size))
+    rows = passes * len(train) + min(batches * cell.batch_size, len(train))
+    return round(rows * train.examples / len(train))
 
 
 def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: str, step: int) -> CurvePoint:
@@ -299,7 +307,7 @@ def _curve_point(scorer: Scorer, cell: QualityCell, splits: Splits, headline: st
     )
     return CurvePoint(
         step=step,
-        examples_seen=_examples_seen(cell, len(splits.train), step),
+        examples_seen=_examples_seen(cell, splits.train, step),
         train_score=train_scores.scores[headline],
         train_loss=train_scores.loss,
         evaluation_score=evaluation.scores[headline],

@@ -18,12 +18,14 @@ from sklearn import metrics as sk
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench import answers, spans
 from bench.batching import IGNORED, Encoded, Ints, collate, sorted_batches
 from bench.record import SplitScores
 from bench.tasks.base import HeadKind
 
 Score = Callable[[Any, Any], float]
 Predictions = NDArray[np.float32] | NDArray[np.int64]
+Piece = tuple[NDArray[Any], NDArray[Any]]
 
 SCORES: dict[str, Score] = {
     "accuracy": lambda predictions, references: float(sk.accuracy_score(references, predictions)),
@@ -38,8 +40,11 @@ SCORES: dict[str, Score] = {
     "span_f1": lambda predictions, references: float(
         span_f1_score(references, predictions, mode="strict", scheme=IOB2, zero_division=0)
     ),
+    "exact_match": answers.exact_match,
+    "answer_f1": answers.answer_f1,
 }
 SPAN_METRICS = frozenset({"span_f1"})
+ANSWER_METRICS = frozenset({"exact_match", "answer_f1"})
 FLOAT_METRICS = frozenset({"pearson", "spearman", "mean_absolute_error"})
 
 
@@ -54,7 +59,8 @@ class TaskMetrics(evaluate.Metric):  # type: ignore[misc]
     """The named metrics of a task as one `evaluate.Metric`.
 
     Where a span metric is among them, inputs are sequences of IOB2 tags, one a sentence, and the other metrics see
-    all words in one row; else they are flat numbers, one an example or, for tagging, one a word.
+    all words in one row. Answers are texts, with a list of gold texts each. Else inputs are flat numbers, one an
+    example or, for tagging, one a word.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -62,13 +68,16 @@ class TaskMetrics(evaluate.Metric):  # type: ignore[misc]
         super().__init__(config_name="+".join(names), keep_in_memory=True)
 
     def _info(self) -> evaluate.MetricInfo:
-        spans = set(self.names) & SPAN_METRICS
-        value = datasets.Value("float64" if set(self.names) & FLOAT_METRICS else "int64")
-        feature = datasets.Sequence(datasets.Value("string")) if spans else value
+        text = datasets.Value("string")
+        prediction = reference = datasets.Value("float64" if set(self.names) & FLOAT_METRICS else "int64")
+        if set(self.names) & SPAN_METRICS:
+            prediction = reference = datasets.Sequence(text)
+        elif set(self.names) & ANSWER_METRICS:
+            prediction, reference = text, datasets.Sequence(text)
         return evaluate.MetricInfo(
             description="The metrics of one task, in process.",
             citation="",
-            features=datasets.Features({"predictions": feature, "references": feature}),
+            features=datasets.Features({"predictions": prediction, "references": reference}),
         )
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float | None]:
@@ -83,7 +92,10 @@ class TaskMetrics(evaluate.Metric):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of a split, and the raw predictions and references behind them, in the order of the rows asked for."""
+    """Scores of a split, and the raw predictions and references behind them, in the order of the examples asked for.
+
+    For spans both are ranges of characters of the context: `spans.answers` and `spans.gold_ranges`.
+    """
 
     scores: SplitScores
     predictions: Predictions
@@ -91,7 +103,12 @@ class Scored:
 
 
 def task_loss(logits: Tensor, labels: Tensor, kind: HeadKind, reduction: str = "mean") -> Tensor:
-    """Cross-entropy over classes or labelled tokens, mean squared error for regression; computed in float32."""
+    """Cross-entropy over classes, labelled tokens or places of an answer's ends, mean squared error for regression.
+
+    Computed in float32.
+    """
+    if kind == "span":
+        return spans.loss(logits, labels, reduction)
     if kind == "regression":
         return functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
     flat = logits.float().reshape(-1, logits.shape[-1])
@@ -102,7 +119,7 @@ def task_loss(logits: Tensor, labels: Tensor, kind: HeadKind, reduction: str = "
 def predict(
     model: nn.Module, encoded: Encoded, kind: HeadKind, autocast: Callable[[], Any], batch_size: int = 64
 ) -> Predictions:
-    """Class indices or numbers for every example of a split without labels, in its order; not for tagging.
+    """Class indices or numbers for every example of a split without labels, in its order; not for tagging or spans.
 
     Eval mode; the model's training mode is restored. Raises FloatingPointError where logits are not finite.
     """
@@ -111,7 +128,7 @@ def predict(
     for batch_rows, logits, _ in _forward(model, encoded, rows, autocast, batch_size):
         if not bool(torch.isfinite(logits).all()):
             raise FloatingPointError("a prediction is not finite")
-        found[batch_rows] = _decide(logits, kind)
+        found[batch_rows] = _decide(logits, kind, encoded, batch_rows)
     return found
 
 
@@ -122,65 +139,81 @@ def _forward(
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    for batch_rows in sorted_batches(encoded.lengths, rows, batch_size):
-        batch = collate(encoded, batch_rows, device)
-        labels = batch.pop("labels")
-        with autocast():
-            logits = model(**batch)
-        yield batch_rows, logits, labels
-    model.train(training)
+    try:
+        for batch_rows in sorted_batches(encoded.lengths, rows, batch_size):
+            batch = collate(encoded, batch_rows, device)
+            labels = batch.pop("labels")
+            with autocast():
+                logits = model(**batch)
+            yield batch_rows, logits, labels
+    finally:
+        model.train(training)
 
 
 @torch.inference_mode()
 def score(
     model: nn.Module,
     encoded: Encoded,
-    rows: Ints,
+    examples: Ints,
     kind: HeadKind,
     metric: TaskMetrics,
     autocast: Callable[[], Any],
     batch_size: int = 64,
     label_names: Sequence[str] = (),
+    unanswerable: bool = False,
 ) -> Scored:
-    """Score the examples `rows` of a split in eval mode; the model's training mode is restored afterwards.
+    """Score the examples numbered `examples` in eval mode; the model's training mode is restored afterwards.
 
     `label_names` names the tags of span metrics. Tags beyond the model's outputs, which training never shows, are
-    left out of the loss and count as errors in every score.
+    left out of the loss and count as errors in every score. The loss is the mean over examples, labelled tokens, or
+    windows for spans; `unanswerable` as in `TaskData`.
 
     Raises FloatingPointError where logits are not finite.
     """
-    pieces: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
-    total_loss = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
-    counted = 0
-    for batch_rows, logits, labels in _forward(model, encoded, rows, autocast, batch_size):
-        seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
-        total_loss += task_loss(logits, seen, kind, reduction="sum").double()
-        counted += int((seen != IGNORED).sum()) if encoded.per_token else len(labels)
-        pieces |= _by_row(batch_rows, _decide(logits, kind), labels.cpu().numpy(), encoded.per_token)
-    loss = float(total_loss) / max(counted, 1)
-    if not math.isfinite(loss):
-        raise FloatingPointError("the loss in scoring is not finite")
-    ordered = [pieces[int(row)] for row in rows]
-    predictions = np.concatenate([piece[0] for piece in ordered])
-    references = np.concatenate([piece[1] for piece in ordered])
-    if set(metric.names) & SPAN_METRICS:
-        named = [[[label_names[int(i)] for i in side] for side in piece] for piece in ordered]
+    loss, pieces = _run(model, encoded, encoded.rows_of(examples), kind, autocast, batch_size)
+    predictions = np.concatenate([piece[0] for piece in pieces])
+    references = np.concatenate([piece[1] for piece in pieces])
+    if encoded.windows is not None:
+        predictions = spans.answers(predictions, encoded.windows, examples, unanswerable)
+        references = spans.gold_ranges(encoded.windows, examples)
+        given = spans.texts(predictions, encoded.windows, examples)
+        values = metric.compute(predictions=given, references=spans.gold_texts(encoded.windows, examples))
+    elif set(metric.names) & SPAN_METRICS:
+        named = [[[label_names[int(i)] for i in side] for side in piece] for piece in pieces]
         values = metric.compute(predictions=[n[0] for n in named], references=[n[1] for n in named])
     else:
         values = metric.compute(predictions=predictions, references=references)
-    return Scored(SplitScores(examples=len(rows), loss=loss, scores=dict(values)), predictions, references)
+    return Scored(SplitScores(examples=len(examples), loss=loss, scores=dict(values)), predictions, references)
 
 
-def _decide(logits: Tensor, kind: HeadKind) -> NDArray[Any]:
-    """Logits to class indices, or to numbers for regression."""
+def _run(
+    model: nn.Module, encoded: Encoded, rows: Ints, kind: HeadKind, autocast: Callable[[], Any], batch_size: int
+) -> tuple[float, list[Piece]]:
+    """The mean loss over `rows`, and what was decided of each and its labels."""
+    pieces: dict[int, Piece] = {}
+    total_loss = 0.0
+    counted = 0
+    for batch_rows, logits, labels in _forward(model, encoded, rows, autocast, batch_size):
+        seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
+        total_loss += float(task_loss(logits, seen, kind, reduction="sum"))
+        if not math.isfinite(total_loss):
+            raise FloatingPointError("the loss in scoring is not finite")
+        counted += int((seen != IGNORED).sum()) if encoded.per_token else len(labels)
+        decided = _decide(logits, kind, encoded, batch_rows)
+        pieces |= _by_row(batch_rows, decided, labels.cpu().numpy(), encoded.per_token)
+    return total_loss / max(counted, 1), [pieces[int(row)] for row in rows]
+
+
+def _decide(logits: Tensor, kind: HeadKind, encoded: Encoded, rows: Ints) -> NDArray[Any]:
+    """Logits of `rows` to class indices, to numbers for regression, or to the best span of each window."""
+    if encoded.windows is not None:
+        return spans.best_spans(logits, encoded.windows, rows)
     decided = logits.float().squeeze(-1) if kind == "regression" else logits.argmax(-1)
     array: NDArray[Any] = decided.cpu().numpy()
     return array
 
 
-def _by_row(
-    rows: Ints, decided: NDArray[Any], labels: NDArray[Any], per_token: bool
-) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:
+def _by_row(rows: Ints, decided: NDArray[Any], labels: NDArray[Any], per_token: bool) -> dict[int, Piece]:
     """Predictions and references of each row; for tagging those of its labelled tokens."""
     pieces = {}
     for position, row in enumerate(rows):

@@ -14,7 +14,7 @@ from bench.batching import Encoded, encode
 from bench.cell import Cell, CostCell, TrainingCell
 from bench.environment import conditions
 from bench.measure.subject import cost_config
-from bench.models import attention_of, config_fingerprint, fingerprint, load_encoder
+from bench.models import TOKEN_KINDS, attention_of, config_fingerprint, fingerprint, load_encoder
 from bench.record import TEST_PREDICTIONS, Conditions
 from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.own import OwnTask
@@ -95,7 +95,13 @@ class Session:
     def pristine(self, cell: TrainingCell) -> Pristine:
         """The encoder a quality cell starts from."""
         kind = self.task(cell.task).kind
-        key = (cell.model, kind == "tagging", cell.pooling, cell.hidden_dropout, cell.attention_dropout)
+        key = (
+            cell.model,
+            kind if kind in TOKEN_KINDS else None,
+            cell.pooling,
+            cell.hidden_dropout,
+            cell.attention_dropout,
+        )
         if key not in self._pristine:
             encoder, tokenizer = load_encoder(
                 self.encoder(cell.model),

@@ -67,6 +67,15 @@ TABLE: dict[str, Entry] = {
         "bench.tasks.pos", "The same in the treebank's own, finer tag set (XPOS).", "folder", "treebank"
     ),
     "ner": Entry("bench.tasks.ner", "Names in a sentence: which words, and of what kind?", "folder", "dataset"),
+    "squad": Entry(
+        "bench.tasks.squad", "Which words of a paragraph answer a question? (SQuAD 1.1)", "folder", "train+evaluation"
+    ),
+    "squad2": Entry(
+        "bench.tasks.squad",
+        "Which words of a paragraph answer a question, if any do? (SQuAD 2.0)",
+        "folder",
+        "train+evaluation",
+    ),
 }
 
 
@@ -115,5 +124,7 @@ def _check_variety(data: TaskData) -> None:
             raise DataError(f"task {data.name!r}: every example of its {split} set has the same label")
 
 
-def _labels(example: Example) -> tuple[int | float, ...]:
+def _labels(example: Example) -> tuple[object, ...]:
+    if example.answers:
+        return example.answers
     return example.label if isinstance(example.label, tuple) else (example.label,)

@@ -6,23 +6,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
-HeadKind = Literal["classification", "regression", "tagging"]
+HeadKind = Literal["classification", "regression", "tagging", "span"]
+
+
+class Answer(NamedTuple):
+    """An answer that stands in a context: `text` at the character `start`."""
+
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        """One past the last character."""
+        return self.start + len(self.text)
 
 
 @dataclass(frozen=True)
 class Example:
     """One example.
 
-    text    one sentence, or two for a pair; for tagging the words of one sentence
-    label   class index, number, or for tagging one class index a word
+    text    one sentence, or two for a pair; for tagging the words of one sentence; for spans question and context
+    label   class index, number, or for tagging one class index a word; empty for spans
     group   examples that must not be divided between splits share it (a clause, a document); '' for none
+    answers for spans the gold answers in the context, none where it has none
     """
 
     text: tuple[str, ...]
     label: int | float | tuple[int, ...]
     group: str = ""
+    answers: tuple[Answer, ...] = ()
 
     @cached_property
     def text_key(self) -> str:
@@ -35,7 +49,7 @@ class Source:
     """Where tasks find their data.
 
     cache_dir   where pinned archives are kept and unpacked
-    data_dir    folder with `glue/` and `ud/`, or None
+    data_dir    folder with `glue/`, `ud/` and `squad/`, or None
     offline     never reach for the package index
     """
 
@@ -72,11 +86,11 @@ class TaskData:
     Splits are in the task's fixed shuffled order, the same for every cell, so that the first n training
     examples are nested in the first n + 1. `selection` is cut from the training data; no decision ever
     sees `evaluation`. `metrics` are names of `bench.metrics.METRICS`, the headline first. `labels` names
-    the classes by index and is empty for regression. `marks` are warnings shown wherever results are.
-    `overlaps` names families of training corpora the task's data belongs to ("NLI", "QQP"): the scores of
-    an encoder tuned on one of them are contaminated, and the harness marks its cells. `extra` holds further
-    labelled sets by name (another domain, a diagnostic); they are scored once at the end with the same
-    metrics and decide nothing. `extra_headlines` names the metric a set is judged by where that is not the
+    the classes by index and is empty for regression; for spans they are start and end. `marks` are warnings
+    shown wherever results are. `overlaps` names families of training corpora the task's data belongs to ("NLI",
+    "QQP"): the scores of an encoder tuned on one of them are contaminated, and the harness marks its cells. `extra`
+    holds further labelled sets by name (another domain, a diagnostic); they are scored once at the end with the
+    same metrics and decide nothing. `extra_headlines` names the metric a set is judged by where that is not the
     task's headline. `notes` say what loading left out; they become warnings of every cell.
 
     `unseen` names tags that no training sentence has, numbered on from `labels`: the head has no output for
@@ -85,6 +99,8 @@ class TaskData:
     `test` holds the rows of the official test file in its order, empty where there is none, and `extra_test`
     those of further test files by name (a mismatched or a diagnostic set). They have no labels (0 stands in
     their place), so they are predicted when asked for and never scored; they are no part of the fingerprint.
+
+    `unanswerable` says that a question may have no answer, so that answering nothing is a prediction like any other.
     """
 
     name: str
@@ -103,6 +119,7 @@ class TaskData:
     unseen: tuple[str, ...] = field(default=())
     test: Sequence[Example] = field(default=(), compare=False)
     extra_test: Mapping[str, Sequence[Example]] = field(default_factory=dict, compare=False)
+    unanswerable: bool = False
 
     @property
     def headline(self) -> str:
@@ -125,6 +142,6 @@ class TaskData:
         for name, examples in (splits | extra).items():
             digest.update(name.encode())
             for example in examples:
-                row = json.dumps([example.text, example.label], ensure_ascii=False)
+                row = json.dumps([example.text, example.label, *example.answers], ensure_ascii=False)
                 digest.update(row.encode() + b"\n")
         return digest.hexdigest()

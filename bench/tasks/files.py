@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import DataError, InputError
 
-__all__ = ["data_folder", "named_folder", "read_tsv", "text_lines"]
+__all__ = ["data_folder", "file_content", "named_folder", "read_tsv", "text_lines"]
 
 
 def data_folder(data_dir: Path | None, task: str, layout: str) -> Path:
@@ -46,7 +46,7 @@ def text_lines(path: Path) -> list[str]:
 
     Raises DataError where the file is missing, empty or not UTF-8.
     """
-    content = _content(path)
+    content = file_content(path)
     if not content.strip():
         raise DataError(f"{path} is empty")
     try:
@@ -83,7 +83,8 @@ def read_tsv(
         yield number, dict(zip(columns, values, strict=True))
 
 
-def _content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
+    """The bytes of a file. Raises DataError where it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

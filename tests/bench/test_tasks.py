@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import squad_files
 from bench import archives, tasks
 from bench.errors import DataError, InputError
 from bench.metrics import METRICS
 from bench.tasks import own
-from bench.tasks.base import Example, Source, TaskData
+from bench.tasks.base import Answer, Example, Source, TaskData
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPLITS = ("train", "selection", "evaluation")
@@ -66,7 +67,11 @@ DEV_FILES = {name: f"glue/{task}/dev.tsv" for name, (task, _, _) in GLUE.items()
     "pos": f"ud/{TREEBANK}/en_made-ud-dev.conllu",
     "pos-xpos": f"ud/{TREEBANK}/en_made-ud-dev.conllu",
     "ner": f"ner/{DATASET}/testa.txt",
+    "squad": "squad/dev-v1.1.json",
+    "squad2": "squad/dev-v2.0.json",
 }
+# The names under which real data lies where the usual ones do not.
+REAL_NAMES = {"squad": "squad:half-1+half-2", "squad2": "squad2:half-2+half-1"}
 
 
 def sentence(name: str, part: str, number: int) -> str:
@@ -115,6 +120,7 @@ def folder(tmp_path: Path) -> Path:
     for part, count in (("train", 40), ("dev", 10)):
         write_conllu(tmp_path / "data" / "ud" / TREEBANK / f"en_made-ud-{part}.conllu", part, count)
         write_ner(tmp_path / "data" / "ner" / DATASET / f"{part.replace('dev', 'testa')}.txt", part, count)
+    squad_files.write_official(tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -158,7 +164,13 @@ def assert_contract(data: TaskData) -> None:
 
 def assert_example(data: TaskData, example: Example) -> None:
     assert all(isinstance(part, str) and part.strip() for part in example.text)
-    if data.kind == "tagging":
+    assert not example.answers or data.kind == "span"
+    if data.kind == "span":
+        _, context = example.text
+        assert example.label == ()
+        assert example.answers or data.unanswerable
+        assert all(answer.text and context[answer.start : answer.end] == answer.text for answer in example.answers)
+    elif data.kind == "tagging":
         assert isinstance(example.label, tuple)
         assert len(example.label) == len(example.text)
     else:
@@ -181,11 +193,16 @@ def assert_tags(data: TaskData) -> None:
 
 
 def relabelled(data: TaskData, name: str) -> TaskData:
-    """The task with the label of the last example of one split changed."""
+    """The task with the label or the answers of the last example of one split changed."""
     splits = {split: list(getattr(data, split)) for split in SPLITS}
     last = splits[name].pop()
-    other = (*last.label[:-1], (last.label[-1] + 1) % 2) if isinstance(last.label, tuple) else last.label + 1
-    splits[name].append(dataclasses.replace(last, label=other))
+    if data.kind == "span":
+        changed = dataclasses.replace(last, answers=(*last.answers, Answer(0, last.text[1][:1])))
+    elif isinstance(last.label, tuple):
+        changed = dataclasses.replace(last, label=(*last.label[:-1], (last.label[-1] + 1) % 2))
+    else:
+        changed = dataclasses.replace(last, label=last.label + 1)
+    splits[name].append(changed)
     return dataclasses.replace(
         data, train=splits["train"], selection=splits["selection"], evaluation=splits["evaluation"]
     )
@@ -264,8 +281,8 @@ def test_a_described_task_has_the_fingerprint_of_the_task_it_repeats(source: Sou
 def test_contract_on_real_files(name: str, tmp_path: Path) -> None:
     there = SHARED / ("glue/" + GLUE[name][0] if name in GLUE else DEV_FILES[name].partition("/")[0])
     if not there.is_dir():
-        pytest.skip(f"no real data at {there}; set BITFIT_BENCH_TEST_DATA to a folder with glue/ and ud/")
-    assert_contract(tasks.load(name, Source(tmp_path, SHARED)))
+        pytest.skip(f"no real data at {there}; set BITFIT_BENCH_TEST_DATA to a folder with glue/, ud/ and squad/")
+    assert_contract(tasks.load(REAL_NAMES.get(name, name), Source(tmp_path, SHARED)))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +308,13 @@ def test_the_table_is_imported_without_torch_and_datasets() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("question", "'questions'"), ("cola:x", "'cola'"), ("pos:", "'pos:<treebank>'"), ("zzz", "known are questions")],
+    [
+        ("question", "'questions'"),
+        ("cola:x", "'cola'"),
+        ("pos:", "'pos:<treebank>'"),
+        ("squad:", "<train+evaluation>"),
+        ("zzz", "known are questions"),
+    ],
 )
 def test_unknown_names_get_a_hint(name: str, hint: str) -> None:
     with pytest.raises(InputError) as error:
@@ -395,7 +418,7 @@ def test_missing_and_empty_files_are_named(name: str, content: bytes | None, sou
         path.write_bytes(content)
     with pytest.raises(DataError) as error:
         tasks.load(name, source)
-    assert str(path if content is not None or name in GLUE else path.parent) in str(error.value)
+    assert str(path.parent if content is None and name == "pos" else path) in str(error.value)
     assert ("is empty" in str(error.value)) == (content is not None)
     assert ("original GLUE layout" in str(error.value)) == (content is None and name in GLUE)
 
