@@ -25,7 +25,7 @@ from bench.tasks.glue_layouts import (
     LAYOUTS,
     Layout,
 )
-from bench.tasks.glue_test_files import extra_test_rows, test_rows
+from bench.tasks.glue_test_files import extra_official_rows, official_rows
 from bench.tasks.sources import Row, Split, find, read_table, read_text
 from bench.tasks.splits import extra_set, split_official
 
@@ -72,8 +72,8 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         overlaps=layout.overlaps,
         extra={part: extra_set(found.examples, splits) for part, found in extra.items()},
         extra_headlines={DIAGNOSTIC: DIAGNOSTIC_HEADLINE} if DIAGNOSTIC in extra else {},
-        test=test_rows(layout, source),
-        extra_test=extra_test_rows(layout, source),
+        test=official_rows(layout, source),
+        extra_test=extra_official_rows(layout, source),
         notes=tuple(note for found in (train, evaluation, *extra.values()) for note in found.notes),
     )
 

@@ -10,12 +10,12 @@ from bench.tasks.files import read_tsv, text_lines
 from bench.tasks.glue_layouts import DIAGNOSTIC, DIAGNOSTIC_FOLDERS, Layout
 
 
-def test_rows(layout: Layout, source: Source) -> Sequence[Example]:
+def official_rows(layout: Layout, source: Source) -> Sequence[Example]:
     """The rows of the test file that belongs to the evaluation split; empty where the user's folder has none."""
     return _unread(layout, source, [f"{layout.folder}/test.tsv", f"{layout.folder}/test_matched.tsv"])
 
 
-def extra_test_rows(layout: Layout, source: Source) -> dict[str, Sequence[Example]]:
+def extra_official_rows(layout: Layout, source: Source) -> dict[str, Sequence[Example]]:
     """The rows of further test files by name, of those the user's folder has: mismatched, and the diagnostic set."""
     places = {name: [f"{layout.folder}/test_{name}.tsv"] for name in layout.extra}
     if layout.diagnostic:

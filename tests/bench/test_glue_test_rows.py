@@ -17,6 +17,8 @@ from bench.errors import DataError
 from bench.record import TEST_PREDICTIONS
 from bench.session import Options, Session
 from bench.tasks.base import Source, TaskData
+from bench.tasks.glue_layouts import LAYOUTS
+from bench.tasks.glue_test_files import extra_official_rows, official_rows
 from reports.leaderboard import SUBMISSIONS, check
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -90,6 +92,27 @@ def test_every_test_row_is_kept_even_an_empty_one(copy: Path, tmp_path: Path) ->
     path = copy / "glue" / "RTE" / "test.tsv"
     path.write_bytes(b"\xef\xbb\xbfindex\tsentence1\tsentence2\r\n0\tNA\t\r\n1\tsame\tsame\r\n2\tsame\tsame\r\n")
     assert [e.text for e in loaded("rte", copy, tmp_path).test] == [("NA", ""), ("same", "same"), ("same", "same")]
+
+
+def test_mnli_has_three_test_files_and_qqp_counts_by_id(tmp_path: Path) -> None:
+    source = Source(tmp_path / "cache", tmp_path, offline=True)
+    files = {
+        "MNLI/test_matched.tsv": ("index\tgenre\tsentence1\tsentence2", "x\t"),
+        "MNLI/test_mismatched.tsv": ("index\tgenre\tsentence1\tsentence2", "x\t"),
+        "AX/diagnostic.tsv": ("index\tsentence1\tsentence2", ""),
+        "QQP/test.tsv": ("id\tquestion1\tquestion2", ""),
+    }
+    for count, (place, (header, middle)) in enumerate(files.items(), start=1):
+        (tmp_path / "glue" / place).parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"{n}\t{middle}{place} {n}\tb" for n in range(count)]
+        (tmp_path / "glue" / place).write_text("\n".join([header, *rows]) + "\n")
+    mnli = LAYOUTS["mnli"]
+    assert [e.text[0] for e in official_rows(mnli, source)] == ["MNLI/test_matched.tsv 0"]
+    extra = extra_official_rows(mnli, source)
+    assert {name: len(rows) for name, rows in extra.items()} == {"mismatched": 2, "ax": 3}
+    assert {f"{TEST_PREDICTIONS}_{name}" for name in extra} < {submission.array for submission in SUBMISSIONS}
+    assert len(official_rows(LAYOUTS["qqp"], source)) == 4
+    assert extra_official_rows(LAYOUTS["rte"], source) == {}
 
 
 @pytest.mark.parametrize("submission", [s for s in SUBMISSIONS if s.task in tasks.TABLE], ids=lambda s: s.name)
