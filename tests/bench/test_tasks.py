@@ -418,7 +418,8 @@ def test_missing_and_empty_files_are_named(name: str, content: bytes | None, sou
         path.write_bytes(content)
     with pytest.raises(DataError) as error:
         tasks.load(name, source)
-    assert str(path.parent if content is None and name == "pos" else path) in str(error.value)
+    named = content is not None or name in GLUE or name in REAL_NAMES
+    assert str(path if named else path.parent) in str(error.value)
     assert ("is empty" in str(error.value)) == (content is not None)
     assert ("original GLUE layout" in str(error.value)) == (content is None and name in GLUE)
 
