@@ -103,8 +103,6 @@ def run(
     os.environ |= OFFLINE if offline else {}
     from bench import archives, overrides
     from bench import suite as suites
-    from bench.running import Request
-    from bench.running import run as start
 
     names, folders = overrides.model_folders(overrides.split(models))
     shared = {"models": names, "strategies": overrides.split(strategies), "precision": precision}
@@ -119,6 +117,10 @@ def run(
         "batch_size": batch_size,
     }
     chosen = overrides.apply(suites.load(suite), skip=skip, quality=shared | own, cost=shared, rates=learning_rate)
+    chosen.cells(accelerator=True, folders=folders)  # What is wrong with a suite is said before torch loads.
+    from bench.running import Request
+    from bench.running import run as start
+
     request = Request(
         suite=chosen,
         cache_dir=cache_dir or archives.default_cache_dir(),
