@@ -71,7 +71,7 @@ class _TrainingCell(_Cell):
     train_examples: Positive | None = None
     selection_examples: Positive | None = None
     evaluation_examples: Positive | None = None
-    max_length: Positive = 128
+    max_length: Annotated[int, Field(ge=8)] = 128
     warmup_fraction: Fraction = 0.1
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0

@@ -1,5 +1,6 @@
 """Quality cells and trials of a search: train a model on a task with a strategy and a seed, score it, audit it."""
 
+import contextlib
 import copy
 import hashlib
 import math
@@ -132,7 +133,9 @@ def run_quality(
     for name, scored in extra.items():
         arrays |= _outputs(f"extra_{name}", scored)
     arrays |= {name: fitted.scorer.predict(test) for name, test in splits.test.items()}
-    return _audited(set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(splits, task))))
+    return _audited(
+        set_up, Outcome(quality=result, arrays=arrays, warnings=(*task.notes, *_warnings(cell, splits, task)))
+    )
 
 
 def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
@@ -259,7 +262,8 @@ def _check_delta(cell: TrainingCell, session: Session, set_up: _SetUp, folder: P
     set_up.auditor.after_delta(set_up.applied, path, set_up.base, fingerprint)
     if not session.options.keep_deltas:
         path.unlink()
-        path.parent.rmdir()
+        with contextlib.suppress(OSError):  # where other deltas were kept
+            path.parent.rmdir()
     return size
 
 
@@ -268,9 +272,15 @@ def _outputs(name: str, scored: Scored) -> Arrays:
     return {f"{name}_predictions": scored.predictions, f"{name}_references": scored.references}
 
 
-def _warnings(splits: Splits, task: TaskData) -> tuple[str, ...]:
+def _warnings(cell: TrainingCell, splits: Splits, task: TaskData) -> tuple[str, ...]:
     """What a reader should know of how the splits were scored."""
     found = []
+    full = int((splits.evaluation.lengths >= cell.max_length).sum())
+    if full and splits.evaluation.windows is None:
+        found.append(
+            f"{full} of {len(splits.evaluation)} evaluation examples fill all {cell.max_length} tokens: what goes "
+            "beyond is cut off"
+        )
     if splits.evaluation.unscored:
         found.append(f"{splits.evaluation.unscored} evaluation words were cut off or left no token: not scored")
     if task.unseen and (words := int((splits.evaluation.labels >= task.outputs).sum())):

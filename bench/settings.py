@@ -55,7 +55,7 @@ class Training(Section):
     train_sizes: Sizes | None = None
     selection_examples: Positive | None = None
     evaluation_examples: Positive | None = None
-    max_length: Positive | None = None
+    max_length: Annotated[int, Field(ge=8)] | None = None
     warmup_fraction: Fraction | None = None
     weight_decay: Annotated[float, Field(ge=0.0)] | None = None
     clip_norm: Annotated[float, Field(gt=0.0)] | None = None

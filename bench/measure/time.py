@@ -4,6 +4,7 @@ Machines drift, so what counts is the ratio to full fine-tuning within one round
 model afresh: no strategy holds memory while another is timed, and one that fails does not stop the rest.
 """
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Sequence
@@ -42,12 +43,16 @@ def time_group(
 ) -> dict[str, Timing]:
     """Time cells that differ in strategy and replicate only; returns a Timing a key.
 
-    A cell that fails once is left out of the later rounds. `on_turn` is called before each turn.
+    A cell that fails once is left out of the later rounds. `on_turn` is called before each turn. One turn before
+    the first round is not timed: the first work of a process pays for memory, threads and clocks that wake up.
     """
     first = cells[0]
     base = cost_base(first, encoder)
     set_matmul(first.precision)
     timings = {cell.key: Timing() for cell in cells}
+    with contextlib.suppress(RuntimeError, MemoryError, ValueError):  # the same turn fails again, and is then recorded
+        _turn(base, first, device)
+    _free(device)
     for round_number in range(first.rounds):
         for place, cell in enumerate(turn_order(cells, round_number)):
             timing = timings[cell.key]

@@ -56,6 +56,8 @@ def read_columns(path: Path, layout: Layout) -> list[Sentence]:
         width = width or _width(path, rows[0], layout)
         words = [_word(path, number, fields, width, layout) for number, fields in rows]
         kept = [(*word, number) for word, (number, _) in zip(words, rows, strict=True) if word is not None]
+        if layout.numbered:
+            _check_numbers(path, [row for word, row in zip(words, rows, strict=True) if word is not None])
         if kept:
             forms, tags, numbers = zip(*kept, strict=True)
             found.append(Sentence(forms, tags, numbers))
@@ -79,6 +81,16 @@ def _blocks(lines: list[str], numbered: bool) -> Iterator[Rows]:
             block.append((number, line.split("\t") if tabbed else SPACES.split(line.strip(" \t"))))
     if block:
         yield block
+
+
+def _check_numbers(path: Path, rows: Rows) -> None:
+    """Words of a sentence are numbered from 1; a lost blank line would join two sentences without a sign."""
+    for expected, (number, fields) in enumerate(rows, start=1):
+        if int(fields[0]) != expected:
+            raise DataError(
+                f"{path}, row {number}: token number {fields[0]}, expected {expected}; is a blank line between "
+                "sentences missing, or a row?"
+            )
 
 
 def _width(path: Path, row: tuple[int, list[str]], layout: Layout) -> int:

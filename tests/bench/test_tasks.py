@@ -382,7 +382,7 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
     "carriage return": ("cola", "gj04\t1\t\tone\rtwo", "row 6", "carriage return"),
     "not UTF-8": ("cola", "gj04\t1\t\tcaf\udce9", "row 6", "not UTF-8"),
     "short token": ("pos", "1\tword\tword\tNOUN", "row 6", "4 columns, expected 10"),
-    "wrong tag": ("pos", "1\tword\tword\tNN\tNN\t_\t0\troot\t_\t_", "row 6", "tag 'NN' is none of ADJ"),
+    "wrong tag": ("pos", "4\tword\tword\tNN\tNN\t_\t0\troot\t_\t_", "row 6", "tag 'NN' is none of ADJ"),
     "no own tag": ("pos-xpos", "1\tword\tword\tNOUN\t_\t_\t0\troot\t_\t_", "row 6", "'word' has no tag"),
     "no span": ("ner", "word NN I-NP PER", "row 6", "tag 'PER' is neither O nor B- or I- and a type"),
     "no type": ("ner", "word NN I-NP I-", "row 6", "tag 'I-' is neither O nor"),

@@ -142,3 +142,12 @@ def test_spans_survive_the_conversion_from_every_scheme(scheme: str, pieces: lis
     converted = to_iob2(written_as(scheme, pieces))
     assert spans(converted) == expected
     assert to_iob2(converted) == converted
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"), [("1 2 1", "row 3: token number 1, expected 3"), ("2 3", "row 1: token number 2, expected 1")]
+)
+def test_sentences_that_run_into_each_other_are_noticed(ids: str, said: str, tmp_path: Path) -> None:
+    text = "".join(f"{number}\tw\t_\tX" + "\t_" * 6 + "\n" for number in ids.split())
+    with pytest.raises(DataError, match=said):
+        read_columns(written(tmp_path, text), conllu(words=2, tags=4))

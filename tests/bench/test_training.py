@@ -116,6 +116,32 @@ def test_deltas_can_be_kept(session: Session, tmp_path: Path) -> None:
     assert [path.suffix for path in (tmp_path / "deltas").iterdir()] == [".safetensors"]
 
 
+def test_texts_that_are_cut_off_are_told(session: Session, tmp_path: Path) -> None:
+    found = outcome(session, tmp_path, max_length=12)
+    assert any("of 40 evaluation examples fill all 12 tokens" in warning for warning in found.warnings)
+    assert not any("fill all" in warning for warning in outcome(session, tmp_path, max_length=64).warnings)
+
+
+def test_the_gap_compares_samples_of_one_size(session: Session, tmp_path: Path) -> None:
+    result = outcome(session, tmp_path, train_examples=24).quality
+    assert result is not None
+    assert result.gap_sample is not None
+    assert result.train_sample.examples == result.gap_sample.examples == 24
+    assert result.evaluation.examples == 40
+    train, other = result.train_sample.scores[result.headline], result.gap_sample.scores[result.headline]
+    assert result.gap == (train or 0.0) - (other or 0.0)
+    assert result.loss_gap == result.gap_sample.loss - result.train_sample.loss
+
+
+def test_one_step_trains(session: Session, tmp_path: Path) -> None:
+    """A warm-up begins at rate 0; a training of one step must not consist of that."""
+    result = outcome(session, tmp_path, epochs=1, train_examples=8, strategy="full").quality
+    assert result is not None
+    assert result.steps == 1
+    assert result.bias_change is not None
+    assert max(change.mean_absolute_change for change in result.bias_change) > 0
+
+
 def test_a_diverging_cell_says_so(session: Session, tmp_path: Path) -> None:
     found = attempt(lambda: outcome(session, tmp_path, strategy="full", learning_rate=1e30, clip_norm=None))
     assert found.status == "diverged"
