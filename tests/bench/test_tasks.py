@@ -90,8 +90,8 @@ def write_conllu(path: Path, part: str, count: int) -> None:
             "1\tca\tcan\tAUX\tMD\t_\t3\taux\t_\t_",
             "2\tn't\tnot\tPART\tRB\t_\t3\tadvmod\t_\t_",
             f"3\t{part} {number}\trun\tVERB\tVB\t_\t0\troot\t_\t_",
-            "3.1\trun\trun\tVERB\tVB\t_\t_\t_\t_\t_",
             '4\t"\t"\tPUNCT\t.\t_\t3\tpunct\t_\t_',
+            "4.1\trun\trun\tVERB\tVB\t_\t_\t_\t_\t_",
             "",
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
