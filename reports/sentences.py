@@ -134,7 +134,7 @@ def _spread(headline: Metric, found: Difference) -> str:
 def _amount(headline: Metric, found: Difference, *, unit: bool = True) -> str:
     decimals = formats.difference_digits(headline, found)
     text = formats.number(abs(found.mean) * formats.scale(headline), decimals)
-    return text + formats.unit(headline) if unit else text
+    return (text + formats.unit(headline).removesuffix("s" if text == "1" else "")) if unit else text
 
 
 def _costs(row: Row, named: bool) -> list[str]:
