@@ -18,7 +18,7 @@ def describe(cell: Cell) -> str:
     if isinstance(cell, CostCell):
         again = " (A/A)" if cell.replicate else ""
         return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
-    size = "" if cell.train_examples is None else f" on {cell.train_examples} examples"
+    size = "" if cell.train_examples is None else f" on at most {cell.train_examples} examples"
     if isinstance(cell, TrialCell):
         return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}{size}"
     return f"{cell.task} {cell.strategy} seed {cell.seed}{size}"

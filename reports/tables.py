@@ -37,7 +37,19 @@ def metrics_table(task: Task, scores: Mapping[str, Score]) -> Table:
     ]
     rows = [(_name(arm), *_metric_cells(arm, task, headline, scores.get(arm.name))) for arm in task.arms]
     caption = "Mean and standard deviation over seeds; scores in points where they are shares."
-    return Table(caption, tuple(columns), tuple(rows))
+    return Table(f"{caption} {_sizes(task)}", tuple(columns), tuple(rows))
+
+
+def _sizes(task: Task) -> str:
+    """How many examples stand behind the scores, as counted when they were made."""
+    results = [result for arm in task.arms for _, result in arm.results]
+    counted = {
+        "training": {result.train_examples for result in results},
+        "selection": {result.selection.examples for result in results},
+        "evaluation": {result.evaluation.examples for result in results},
+    }
+    known = {name: " or ".join(f"{size:,}" for size in sorted(sizes)) for name, sizes in counted.items() if sizes}
+    return "Examples: " + ", ".join(f"{sizes} {name}" for name, sizes in known.items()) + "." if known else ""
 
 
 def _metric_cells(arm: Arm, task: Task, headline: Metric, score: Score | None) -> list[Cell]:
