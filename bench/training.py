@@ -71,14 +71,16 @@ class Stepper:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed the generators that a step on `device` draws from.
+    """Seed the generators that a step on `device` draws from, as torch.manual_seed does.
 
-    torch.manual_seed also prepares every other kind of device and takes down where it was called from each time,
-    which costs more than a millisecond.
+    That function also prepares every other kind of device and takes down where it was called from, at every call,
+    which in a small step outweighs all else of the loop; see benchmarks/test_loop.py.
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
+        module = torch.get_device_module(device)
+        # `manual_seed` alone seeds the current device, which need not be this one; some kinds have only one.
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

@@ -1,6 +1,7 @@
 """The loop: paired seeds, no look at the evaluation split, failures that are named, an audit that is used."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from bench.models import build_model, config_encoder, configure
 from bench.outcome import Outcome, attempt
 from bench.session import Options, Session
 from bench.tasks.base import TaskData
-from bench.training import autocast_for, make_stepper, train
+from bench.training import autocast_for, make_stepper, reseed, train
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -140,6 +141,22 @@ def test_one_step_trains(session: Session, tmp_path: Path) -> None:
     assert result.steps == 1
     assert result.bias_change is not None
     assert max(change.mean_absolute_change for change in result.bias_change) > 0
+
+
+def test_reseeding_is_torchs_own_and_reaches_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    reseed(7, CPU)
+    assert torch.equal(torch.rand(3), wanted)
+    seeded: list[int] = []
+    kind = SimpleNamespace(manual_seed_all=seeded.append, manual_seed=lambda seed: pytest.fail("one device only"))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: kind)
+    reseed(8, torch.device("cuda", 1))
+    assert seeded == [8]
+    lone = SimpleNamespace(manual_seed=seeded.append)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: lone)
+    reseed(9, torch.device("mps"))
+    assert seeded == [8, 9]
 
 
 def test_a_diverging_cell_says_so(session: Session, tmp_path: Path) -> None:
