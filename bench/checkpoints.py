@@ -19,8 +19,7 @@ class BestCheckpoint:
 
     def __init__(self, parameters: Sequence[nn.Parameter], headline: str, patience: int | None = None) -> None:
         self._parameters = parameters
-        self._headline = headline
-        self._sign = -1.0 if METRICS[headline].higher_is_better is False else 1.0
+        self._headline = METRICS[headline]
         self._patience = patience
         self._tried: list[Checkpoint] = []
         self._best: tuple[float, int] | None = None
@@ -29,9 +28,9 @@ class BestCheckpoint:
 
     def saw(self, step: int, selection: SplitScores) -> bool:
         """Take note of the scores after `step` steps; True where training should stop."""
-        score = selection.scores[self._headline]
+        score = selection.scores[self._headline.name]
         self._tried.append(Checkpoint(step=step, score=score, loss=selection.loss))
-        merit = float("-inf") if score is None else self._sign * score
+        merit = self._headline.merit(score)
         if self._best is None or merit > self._best[0]:
             self._best, self._waited = (merit, step), 0
             self._kept = [parameter.detach().clone() for parameter in self._parameters]

@@ -15,6 +15,12 @@ class Metric:
     unit: Unit
     higher_is_better: bool | None
 
+    def merit(self, value: float | None) -> float:
+        """The value turned so that more is better, for ranking; what does not exist ranks last."""
+        if value is None:
+            return float("-inf")
+        return -value if self.higher_is_better is False else value
+
     def format(self, value: float | None, digits: int | None = None) -> str:
         """Print a value with its unit; fractions as percentage points, None as 'n/a'."""
         if value is None:

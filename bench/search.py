@@ -15,6 +15,7 @@ from bench.metrics import METRICS
 from bench.record import Record, Searched, Tried
 
 RunTrial = Callable[[TrialCell], Record]
+Merit = Callable[[float | None], float]
 
 
 class SearchFailedError(RuntimeError):
@@ -59,7 +60,7 @@ def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
         records = [run_trial(trial) for rate in left for trial in _trials(cell, search, rate, rung.share)]
         found = [_tried(record) for record in records]
         tried += found
-        left = _best_first(left, found, _sign(records))
+        left = _best_first(left, found, _merit(records))
         left = left[: -(-rung.rates // 2)] if search.method == "halving" else left
     last = [one.selection_score for one in tried if one.learning_rate == left[0]]
     if None in last:
@@ -97,19 +98,17 @@ def _tried(record: Record) -> Tried:
     )
 
 
-def _sign(records: Sequence[Record]) -> float:
-    """1 where a higher headline score is better, else -1."""
+def _merit(records: Sequence[Record]) -> Merit:
+    """How the headline metric of the trials ranks scores; where all failed, there is none to rank."""
     headline = next((record.trial.headline for record in records if record.trial), None)
-    return -1.0 if headline and METRICS[headline].higher_is_better is False else 1.0
+    return METRICS[headline].merit if headline else lambda _: float("-inf")
 
 
-def _best_first(rates: Sequence[float], tried: Sequence[Tried], sign: float) -> list[float]:
-    def merit(rate: float) -> float:
-        scores = [one.selection_score for one in tried if one.learning_rate == rate]
-        known = [score for score in scores if score is not None]
-        return sign * fmean(known) if len(known) == len(scores) else float("-inf")
+def _best_first(rates: Sequence[float], tried: Sequence[Tried], merit: Merit) -> list[float]:
+    def mean(rate: float) -> float:
+        return fmean(merit(one.selection_score) for one in tried if one.learning_rate == rate)
 
-    return sorted(rates, key=lambda rate: (-merit(rate), rate))
+    return sorted(rates, key=lambda rate: (-mean(rate), rate))
 
 
 def _reasons(tried: Sequence[Tried]) -> str:

@@ -1,6 +1,6 @@
 """Batching: length buckets against padding every batch to 128 tokens, and the collator against the usual one.
 
-tox -e perf -- benchmarks/test_batching.py`.
+Run it with `tox -e perf -- benchmarks/test_batching.py`.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The training loop: its overhead over the barest loop, beside HF Trainer and accelerate, and a whole cell.
 
-tox -e perf -- benchmarks/test_loop.py`.
+Run it with `tox -e perf -- benchmarks/test_loop.py`.
 """
 
 import copy

@@ -32,7 +32,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.statistics import LEVEL
+from reports.statistics import FEW, LEVEL, difference
 
 RESAMPLES = 10_000
 RANDOM_SEED = 0
@@ -56,8 +56,9 @@ class Crossover:
     starts_ahead whether the first strategy's mean is ahead at the small end; None where no mean differs
     size         where the mean difference changes its sign, if it does so once
     low, high    interval of `size`: 0 stands for below the smallest size, infinity for above the largest;
-                 None where there is no `size` or one seed
-    uncrossed    share of resamples whose sign does not change; None for one seed
+                 None where there is no `size`, one seed or a coincidence
+    uncrossed    share of resamples whose sign does not change; None for one seed or a coincidence
+    coincidence  whether a few seeds agree to the last digit at some size, which decides nothing and gives no interval
     """
 
     outcome: Outcome
@@ -69,6 +70,7 @@ class Crossover:
     low: float | None = None
     high: float | None = None
     uncrossed: float | None = None
+    coincidence: bool = False
 
     @property
     def closed(self) -> bool:
@@ -114,6 +116,8 @@ def crossover(
     found = Crossover("undecided", sizes, len(differences), changes, starts_ahead, size)
     if len(differences) < 2:
         return found
+    if len(differences) < FEW and not np.ptp(differences, axis=0).all():
+        return replace(found, coincidence=True)
     draws = resample(differences, resamples, np.random.default_rng(RANDOM_SEED))
     return _judged(found, draws, places, level)
 
@@ -151,12 +155,7 @@ def _paired(ours: Scores, theirs: Scores) -> tuple[tuple[int, ...], Floats]:
 
 def _differences(ours: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> dict[int, float]:
     both = ((seed, ours[seed], theirs[seed]) for seed in ours.keys() & theirs.keys())
-    # What is below the resolution of a float comes from rounding, not from the measurement.
-    return {
-        seed: 0.0 if math.isclose(a, b, rel_tol=1e-12) else a - b
-        for seed, a, b in both
-        if a is not None and b is not None
-    }
+    return {seed: difference(a, b) for seed, a, b in both if a is not None and b is not None}
 
 
 def _changes(means: Floats) -> tuple[int, bool | None]:

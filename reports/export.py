@@ -32,10 +32,7 @@ class Candidate:
     @property
     def merit(self) -> float:
         """What cells are ranked by: the selection score, turned so that more is better; one without it comes last."""
-        if self.selection_score is None:
-            return float("-inf")
-        lower_is_better = metric(self.result.headline).higher_is_better is False
-        return -self.selection_score if lower_is_better else self.selection_score
+        return metric(self.result.headline).merit(self.selection_score)
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,7 @@ def _scores(tried: Sequence[Tried], headline: Metric) -> list[str]:
 
 
 def _caption(searches: list[Searched]) -> str:
-    methods = " and ".join(
-        dict.fromkeys("a full grid" if s.method == "grid" else "successive halving" for s in searches)
-    )
+    methods = " and ".join(METHODS[method] for method in dict.fromkeys(search.method for search in searches))
     seeds = sorted({one.seed for search in searches for one in search.tried})
     budgets = sorted({round(sum(one.length for one in search.tried), 6) for search in searches})
     equal = "the same for every strategy searched" if len(budgets) == 1 else "NOT the same for every strategy"

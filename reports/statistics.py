@@ -132,12 +132,9 @@ def welch_interval(before: Values, after: Values, level: float = LEVEL) -> Inter
 def paired_difference(
     ours: Mapping[int, float | None], reference: Mapping[int, float | None], level: float = LEVEL
 ) -> Difference | None:
-    """Ours minus reference over the seeds where both exist; None where they share none.
-
-    A difference below the resolution of a float is 0: it comes from rounding, not from the measurement.
-    """
+    """Ours minus reference over the seeds where both exist; None where they share none."""
     pairs = [(ours[seed], reference[seed]) for seed in sorted(ours.keys() & reference.keys())]
-    differences = [_difference(a, b) for a, b in pairs if a is not None and b is not None]
+    differences = [difference(a, b) for a, b in pairs if a is not None and b is not None]
     if not differences:
         return None
     return Difference(float(np.mean(differences)), t_interval(differences, level), len(differences))
@@ -180,7 +177,8 @@ def noise_floor(pair: Ratio | None) -> float | None:
     return max(abs(math.log(pair.interval.low)), abs(math.log(pair.interval.high)))
 
 
-def _difference(a: float, b: float) -> float:
+def difference(a: float, b: float) -> float:
+    """Return a - b, and 0 where that is below the resolution of a float: it is rounding, not a measurement."""
     return 0.0 if math.isclose(a, b, rel_tol=1e-12) else a - b
 
 

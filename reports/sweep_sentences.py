@@ -68,6 +68,8 @@ def _reason(found: Crossover) -> str:
         return f"one seed with a score at every size gives no interval{says}"
     if found.starts_ahead is None:
         return f"it does not differ from {FULL} at any size"
+    if found.coincidence:
+        return f"its {found.seeds} seeds differ from {FULL} by the same amount at some size, which may be chance"
     if found.changes > 1:
         return f"the difference changes its sign {found.changes} times within the noise (not monotone)"
     if found.size is not None:

@@ -129,11 +129,11 @@ def reference_arm(task: Task) -> Arm | None:
     arms = [arm for arm in task.arms if arm.strategy == REFERENCE]
     if len(arms) < 2 or task.headline is None:
         return arms[0] if arms else None
-    better = -1.0 if metric(task.headline).higher_is_better is False else 1.0
+    headline = metric(task.headline)
 
     def selection(arm: Arm) -> float:
         found = summarize(result.selection.scores.get(result.headline) for _, result in arm.results)
-        return float("-inf") if found is None else better * found.mean
+        return headline.merit(None if found is None else found.mean)
 
     return max(arms, key=selection)
 
@@ -240,7 +240,7 @@ def _rank(row: Row) -> tuple[bool, bool, float]:
 
 
 def _merit(score: Score, value: float) -> float:
-    return -value if score.headline and metric(score.headline).higher_is_better is False else value
+    return metric(score.headline or "").merit(value)
 
 
 def _headline(result: QualityResult) -> float | None:

@@ -49,7 +49,7 @@ def simulated(curve: NDArray[np.float64], seeds: int, shared: float = 0.0, simul
 
 
 def test_it_is_interpolated_on_the_logarithm_of_the_size() -> None:
-    one = found([[1.0, -1.0], [1.0, -1.0]])
+    one = found([[1.0, -1.0]] * 5)
     assert one.outcome == "crossover"
     assert one.starts_ahead
     assert one.size == pytest.approx(math.sqrt(100 * 300))
@@ -79,7 +79,7 @@ def test_a_crossover_lies_within_the_sizes_and_its_interval_is_in_order(rows: li
     if one.low is not None:
         assert one.high is not None
         assert 0 <= one.low <= one.high
-    assert (one.uncrossed is None) == (len(rows) == 1)
+    assert (one.uncrossed is None) == (len(rows) == 1 or one.coincidence)
 
 
 @pytest.mark.parametrize(("seeds", "shared"), [(5, 0.0), (5, 0.7), (10, 0.0), (10, 0.7)])
@@ -108,7 +108,8 @@ def test_equal_curves_are_undecided(seeds: int) -> None:
     exact = found(np.zeros((seeds, 4)))
     assert exact.outcome == "undecided"
     assert exact.starts_ahead is None
-    assert exact.uncrossed == 1.0
+    assert exact.uncrossed == (None if exact.coincidence else 1.0)
+    assert exact.coincidence == (seeds < 5)
 
 
 def test_one_seed_gives_a_place_and_no_interval() -> None:
@@ -118,6 +119,17 @@ def test_one_seed_gives_a_place_and_no_interval() -> None:
     assert one.low is None
     assert one.high is None
     assert one.uncrossed is None
+
+
+def test_a_few_seeds_that_agree_to_the_last_digit_decide_nothing() -> None:
+    one = found([[1.0, -1.0], [1.0, -2.0]])
+    assert one.outcome == "undecided"
+    assert one.coincidence
+    assert one.size is not None
+    assert one.low is one.high is one.uncrossed is None
+    five = found([[1.0, -1.0]] * 5)
+    assert not five.coincidence
+    assert five.outcome == "crossover"
 
 
 def test_an_end_that_is_not_settled_is_open() -> None:
