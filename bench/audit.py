@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.record import Audit
+from bench.results import Audit
 from strategies import delta
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Batch, Context, Expected

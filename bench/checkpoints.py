@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.metrics import METRICS
-from bench.record import Checkpoint, Checkpoints, SplitScores
+from bench.results import Checkpoint, Checkpoints, SplitScores
 
 
 class BestCheckpoint:

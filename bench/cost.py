@@ -11,7 +11,7 @@ from bench.encoders import Encoder
 from bench.measure.memory import MemoryFailureError, measure_peak
 from bench.measure.time import Timing, time_group
 from bench.outcome import Outcome, failure
-from bench.record import CostResult, MemoryPeak, StepTimes
+from bench.results import CostResult, MemoryPeak, StepTimes
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15

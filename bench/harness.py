@@ -149,13 +149,20 @@ def run(store: RunStore, session: Session, listener: Listener, *, retry_failed: 
     """Run what is left to do in `store`. An interrupt passes through; what is finished is on disk by then."""
     left = to_do(store, retry_failed=retry_failed)
     costs = [cell for cell in left if isinstance(cell, CostCell)]
+    runner = _Runner(store, session, listener, _usable(store, retry_failed=retry_failed))
     for cells in _groups(costs, store.manifest.cells):
-        _run_group(cells, store, session, listener)
+        runner.run_group(cells)
     for cell in left:
         if isinstance(cell, QualityCell):
-            _run_quality(cell, store, session, listener, retry_failed=retry_failed)
+            runner.run_quality(cell)
     latest = [record.status for key, record in store.latest().items() if key in {c.key for c in store.manifest.cells}]
     return Summary(ok=latest.count("ok"), failed=sum(status != "ok" for status in latest))
+
+
+def _usable(store: RunStore, *, retry_failed: bool) -> dict[str, Record]:
+    """The trials of searches that need not be made again."""
+    trials = {key: record for key, record in store.latest().items() if isinstance(record.cell, TrialCell)}
+    return {key: record for key, record in trials.items() if record.status == "ok" or not retry_failed}
 
 
 def _groups(left: Sequence[CostCell], cells: Iterable[Planned]) -> list[list[CostCell]]:
@@ -168,97 +175,84 @@ def _groups(left: Sequence[CostCell], cells: Iterable[Planned]) -> list[list[Cos
     return list(groups.values())
 
 
-def _run_group(cells: list[CostCell], store: RunStore, session: Session, listener: Listener) -> None:
-    """Run one cost group. Its wall time is shared evenly by its records, whose timings are interleaved."""
-    started, begin = now_utc(), time.monotonic()
-    turns = len(cells) * (cells[0].rounds + 1)
-    count = itertools.count(1)
+@dataclass
+class _Runner:
+    """Runs cells and writes their records. `trials` are those made so far, by key: a strategy's seeds share them."""
 
-    def on_turn(cell: CostCell, what: str) -> None:
-        listener.begin(cell, what)
-        listener.advance(next(count) / turns, None)
+    store: RunStore
+    session: Session
+    listener: Listener
+    trials: dict[str, Record]
 
-    try:
-        outcomes = cost.run_group(cells, session.encoder(cells[0].model), session.options.device, on_turn)
-    except Exception as error:
-        outcomes = {cell.key: failure(error) for cell in cells}
-    share = (time.monotonic() - begin) / len(cells)
-    for cell in cells:
-        _append(cell, outcomes[cell.key], store, session, listener, started, share)
+    def run_group(self, cells: list[CostCell]) -> None:
+        """Run one cost group. Its wall time is shared evenly by its records, whose timings are interleaved."""
+        started, begin = now_utc(), time.monotonic()
+        turns = len(cells) * (cells[0].rounds + 1)
+        count = itertools.count(1)
 
+        def on_turn(cell: CostCell, what: str) -> None:
+            self.listener.begin(cell, what)
+            self.listener.advance(next(count) / turns, None)
 
-def _run_quality(
-    cell: QualityCell, store: RunStore, session: Session, listener: Listener, *, retry_failed: bool
-) -> None:
-    """Run a quality cell, and before it those trials of its search that have no record yet."""
-    try:
-        search = choose(cell, lambda trial: _trial(trial, store, session, listener, retry_failed=retry_failed))
-    except SearchFailedError as error:
-        failed = failure(error)
-        _record(cell, lambda: failed, store, session, listener)
-        return
-    listener.begin(cell, "train")
-    on_step = _on_step(listener)
-    _record(cell, lambda: quality.run_quality(cell, session, store.folder, on_step, search), store, session, listener)
+        try:
+            outcomes = cost.run_group(
+                cells, self.session.encoder(cells[0].model), self.session.options.device, on_turn
+            )
+        except Exception as error:
+            outcomes = {cell.key: failure(error) for cell in cells}
+        share = (time.monotonic() - begin) / len(cells)
+        for cell in cells:
+            self._append(cell, outcomes[cell.key], started, share)
 
+    def run_quality(self, cell: QualityCell) -> None:
+        """Run a quality cell, and before it those trials of its search that are not made yet."""
+        try:
+            search = choose(cell, self._trial)
+        except SearchFailedError as error:
+            self._append(cell, failure(error), now_utc(), 0.0)
+            return
+        self.listener.begin(cell, "train")
+        self._record(cell, lambda: quality.run_quality(cell, self.session, self.store.folder, self._on_step, search))
 
-def _trial(cell: TrialCell, store: RunStore, session: Session, listener: Listener, *, retry_failed: bool) -> Record:
-    """The record of a trial, made now unless there is one. Seeds of one strategy share the trials of their search."""
-    known = store.latest().get(cell.key)
-    if known is not None and (known.status == "ok" or not retry_failed):
-        return known
-    listener.begin(cell, "try")
-    return _record(
-        cell,
-        lambda: quality.run_trial(cell, session, store.folder, _on_step(listener)),
-        store,
-        session,
-        listener,
-    )
+    def _trial(self, cell: TrialCell) -> Record:
+        if cell.key not in self.trials:
+            self.listener.begin(cell, "try")
+            made = self._record(cell, lambda: quality.run_trial(cell, self.session, self.store.folder, self._on_step))
+            self.trials[cell.key] = made
+        return self.trials[cell.key]
 
+    def _on_step(self, step: int, total: int, loss: float | None) -> None:
+        self.listener.advance(step / total, loss)
 
-def _on_step(listener: Listener) -> quality.OnStep:
-    return lambda step, total, loss: listener.advance(step / total, loss)
+    def _record(self, cell: Cell, run: Callable[[], Outcome]) -> Record:
+        """Run a cell and write its record, with the time it took."""
+        started, begin = now_utc(), time.monotonic()
+        outcome = attempt(run)
+        return self._append(cell, outcome, started, time.monotonic() - begin)
 
-
-def _record(cell: Cell, run: Callable[[], Outcome], store: RunStore, session: Session, listener: Listener) -> Record:
-    """Run a cell and write its record, with the time it took."""
-    started, begin = now_utc(), time.monotonic()
-    outcome = attempt(run)
-    return _append(cell, outcome, store, session, listener, started, time.monotonic() - begin)
-
-
-def _append(
-    cell: Cell,
-    outcome: Outcome,
-    store: RunStore,
-    session: Session,
-    listener: Listener,
-    started: str,
-    wall_seconds: float,
-) -> Record:
-    """Write the record of a cell, and the traceback of one that failed beside it."""
-    if outcome.error is not None:
-        _log(store.folder / ERROR_LOG, cell, outcome.error)
-    record = Record(
-        key=cell.key,
-        cell=cell,
-        status=outcome.status,
-        reason=outcome.reason,
-        started_utc=started,
-        wall_seconds=wall_seconds,
-        conditions=session.conditions(cell),
-        marks=session.marks(cell),
-        warnings=list(outcome.warnings),
-        descriptions=session.descriptions(cell),
-        quality=outcome.quality,
-        trial=outcome.trial,
-        cost=outcome.cost,
-        audit=outcome.audit,
-    )
-    record = store.append(record, dict(outcome.arrays))
-    listener.finish(record)
-    return record
+    def _append(self, cell: Cell, outcome: Outcome, started: str, wall_seconds: float) -> Record:
+        """Write the record of a cell, and the traceback of one that failed beside it."""
+        if outcome.error is not None:
+            _log(self.store.folder / ERROR_LOG, cell, outcome.error)
+        record = Record(
+            key=cell.key,
+            cell=cell,
+            status=outcome.status,
+            reason=outcome.reason,
+            started_utc=started,
+            wall_seconds=wall_seconds,
+            conditions=self.session.conditions(cell),
+            marks=self.session.marks(cell),
+            warnings=list(outcome.warnings),
+            descriptions=self.session.descriptions(cell),
+            quality=outcome.quality,
+            trial=outcome.trial,
+            cost=outcome.cost,
+            audit=outcome.audit,
+        )
+        record = self.store.append(record, dict(outcome.arrays))
+        self.listener.finish(record)
+        return record
 
 
 def _log(path: Path, cell: Cell, error: BaseException) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.audit import AuditError
 from bench.errors import DataError
-from bench.record import Audit, CostResult, QualityResult, Status, TrialResult
+from bench.results import Audit, CostResult, QualityResult, Status, TrialResult
 from bench.training import DivergedError, TimedOutError
 
 Arrays = Mapping[str, NDArray[np.generic]]

@@ -17,7 +17,7 @@ from bench.progress import Display
 from bench.session import Options, Session
 from bench.store import RunStore
 from bench.suite import Suite
-from reports import page, terminal
+from reports import formats, page, terminal
 
 REPORT_SECONDS = 20.0
 
@@ -62,7 +62,8 @@ def run(request: Request, console: Console) -> Exit:
             predict_test=request.predict_test,
         )
     )
-    console.print(f"{request.suite.name}: {len(cells)} cells on {device}; loading models and data", highlight=False)
+    found = formats.count(len(cells), "cell")
+    console.print(f"{request.suite.name}: {found} on {device}; loading models and data", highlight=False)
     harness.preflight(cells, session)
     store, resumed = runs.open_run(
         request.suite.name,

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from bench import answers, spans
 from bench.batching import IGNORED, Encoded, Ints, collate, sorted_batches
-from bench.record import SplitScores
+from bench.results import SplitScores
 from bench.tasks.base import HeadKind
 
 Score = Callable[[Any, Any], float]

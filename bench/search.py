@@ -12,7 +12,8 @@ from statistics import fmean
 import strategies
 from bench.cell import QualityCell, Search, TrialCell
 from bench.metrics import METRICS
-from bench.record import Record, Searched, Tried
+from bench.record import Record
+from bench.results import Searched, Tried
 
 RunTrial = Callable[[TrialCell], Record]
 Merit = Callable[[float | None], float]

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.record import BiasChange, QualityResult
+from bench.results import BiasChange, QualityResult
 from reports import formats
 from reports.drawing import DARK, INK, LIGHT, PAPER, TEXT, name_axes, panels
 from reports.palette import label

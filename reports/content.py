@@ -260,10 +260,9 @@ def _sweep_pictures(judged: sweeping.SweepVerdict, named: Named, name: str) -> t
 def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
     order = {row.name: index for index, row in enumerate(verdict.rows)}
     task = replace(task, arms=tuple(sorted(task.arms, key=lambda arm: order[arm.name])))
-    scores = {row.name: row.scores[task.name] for row in verdict.rows if task.name in row.scores}
     described = (record.descriptions["task"] for record in task.records if "task" in record.descriptions)
     shown: list[tuple[str, Table | None]] = [
-        ("All metrics", tables.metrics_table(task, scores)),
+        ("All metrics", tables.metrics_table(task)),
         ("Beyond the evaluation split", tables.extra_table(task)),
         ("Every seed", tables.seeds_table(task)),
         ("Search for learning rates", search_table(task)),

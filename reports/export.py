@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.record import InputError, QualityCell, QualityResult, Record
+from bench.record import InputError, QualityCell, Record
+from bench.results import QualityResult
 from bench.store import RunStore
 from reports import formats
 from reports.files import write_atomic

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from bench.record import CostCell, CostResult, InputError, Manifest, QualityCell, QualityResult, Record, TrialCell
+from bench.record import CostCell, InputError, Manifest, QualityCell, Record, TrialCell
+from bench.results import CostResult, QualityResult
 from bench.store import BadLine, RunStore
 from reports.statistics import summarize
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from bench.record import QualityResult, Record
+from bench.record import Record
+from bench.results import QualityResult
 from reports.changes import Change, Place, Standing, missing
 from reports.formats import metric
 from reports.run import Arm, Run, Task

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from bench.metrics import Metric
-from bench.record import Searched, Tried
+from bench.results import Searched, Tried
 from reports import formats
 from reports.formats import metric
 from reports.palette import label

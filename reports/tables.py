@@ -1,25 +1,24 @@
 """The detail tables of a report: every metric of a task, every seed, the costs in full, failures and conditions."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from bench.metrics import Metric
-from bench.record import CostCell, CostResult, QualityCell, QualityResult, Record
+from bench.record import CostCell, QualityCell, Record
+from bench.results import CostResult, QualityResult
 from reports import formats
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Arm, Run, Shape, Task
-from reports.statistics import paired_difference, summarize
+from reports.statistics import summarize
 from reports.table import Cell, Column, Table, bars, plain
-from reports.verdict import Cost, Score, reference_arm, shape_costs
+from reports.verdict import Cost, Value, against, reference_arm, shape_costs
 from reports.verdict_table import difference_cell, step_cell
 
-Value = Callable[[QualityResult], float | None]
 
-
-def metrics_table(task: Task, scores: Mapping[str, Score]) -> Table:
-    """Every score of a task as mean and standard deviation over seeds; `scores` are its verdicts by arm."""
+def metrics_table(task: Task) -> Table:
+    """Every score of a task as mean and standard deviation over seeds."""
     if task.headline is None:
         return Table("No cell of this task has a result yet.", (), ())
     headline = metric(task.headline)
@@ -35,7 +34,8 @@ def metrics_table(task: Task, scores: Mapping[str, Score]) -> Table:
         Column("against full", "loss, 95% interval", "generalization gap"),
         Column("training", "wall time"),
     ]
-    rows = [(_name(arm), *_metric_cells(arm, task, headline, scores.get(arm.name))) for arm in task.arms]
+    reference = reference_arm(task)
+    rows = [(_name(arm), *_metric_cells(arm, reference, task, headline)) for arm in task.arms]
     caption = "Mean and standard deviation over seeds; scores in points where they are shares."
     return Table(f"{caption} {_sizes(task)}", tuple(columns), tuple(rows))
 
@@ -52,7 +52,7 @@ def _sizes(task: Task) -> str:
     return "Examples: " + ", ".join(f"{sizes} {name}" for name, sizes in known.items()) + "." if known else ""
 
 
-def _metric_cells(arm: Arm, task: Task, headline: Metric, score: Score | None) -> list[Cell]:
+def _metric_cells(arm: Arm, reference: Arm | None, task: Task, headline: Metric) -> list[Cell]:
     loss, duration = metric("loss"), metric("training_seconds")
     cells = [
         _mean_cell(arm, metric(name), lambda result, name=name: result.evaluation.scores.get(name))  # type: ignore[misc]
@@ -64,13 +64,9 @@ def _metric_cells(arm: Arm, task: Task, headline: Metric, score: Score | None) -
         _mean_cell(arm, headline, lambda result: result.selection.scores.get(result.headline)),
         _mean_cell(arm, headline, lambda result: result.train_sample.scores.get(result.headline)),
         _mean_cell(arm, headline, lambda result: result.gap),
-        Cell(formats.MISSING)
-        if score is None
-        else difference_cell(headline, score.gap_difference, is_reference=score.is_reference),
+        _against(arm, reference, headline, lambda result: result.gap),
         _mean_cell(arm, loss, lambda result: result.loss_gap),
-        Cell(formats.MISSING)
-        if score is None
-        else difference_cell(loss, score.loss_gap_difference, is_reference=score.is_reference),
+        _against(arm, reference, loss, lambda result: result.loss_gap),
         _mean_cell(arm, duration, lambda result: result.training_seconds),
     ]
 
@@ -209,9 +205,7 @@ def _extra_columns(name: str, unit: Metric) -> tuple[Column, ...]:
 
 def _against(arm: Arm, reference: Arm | None, unit: Metric, value: Value) -> Cell:
     """The paired difference of `value` to full fine-tuning's."""
-    if reference is None or arm is reference:
-        return difference_cell(unit, None, is_reference=arm is reference)
-    return difference_cell(unit, paired_difference(arm.by_seed(value), reference.by_seed(value)))
+    return difference_cell(unit, against(arm, reference, value), is_reference=arm is reference)
 
 
 def _extra_score(name: str, result: QualityResult) -> float | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.record import CostResult, QualityResult
+from bench.results import CostResult, QualityResult
 from reports.formats import metric
 from reports.run import REFERENCE, Arm, Model, Shape, Task, Timed
 from reports.statistics import (
@@ -17,14 +17,15 @@ from reports.statistics import (
     summarize,
 )
 
+Value = Callable[[QualityResult], float | None]
+
 
 @dataclass(frozen=True)
 class Score:
     """One strategy on one task. Differences are ours minus full fine-tuning's, over shared seeds.
 
     `seeds` and `gaps` hold the score in the headline metric and the generalization gap of each seed;
-    `loss_gap_difference` is of the gap in loss. `failed` counts cells without a result by status, `outstanding` those
-    that have not run.
+    `failed` counts cells without a result by status, `outstanding` those that have not run.
     """
 
     headline: str | None
@@ -32,7 +33,6 @@ class Score:
     gaps: Mapping[int, float | None]
     difference: Difference | None
     gap_difference: Difference | None
-    loss_gap_difference: Difference | None
     failed: Mapping[str, int]
     outstanding: int
     is_reference: bool
@@ -138,21 +138,21 @@ def reference_arm(task: Task) -> Arm | None:
     return max(arms, key=selection)
 
 
+def against(arm: Arm, reference: Arm | None, value: Value) -> Difference | None:
+    """`value` of an arm minus the reference arm's, paired by seed; None for the reference itself or without one."""
+    if reference is None or arm is reference:
+        return None
+    return paired_difference(arm.by_seed(value), reference.by_seed(value))
+
+
 def score(arm: Arm, reference: Arm | None, headline: str | None) -> Score:
     """One arm against the reference arm of the same task, whose headline metric is `headline`."""
-
-    def against(value: Callable[[QualityResult], float | None]) -> Difference | None:
-        if reference is None or arm is reference:
-            return None
-        return paired_difference(arm.by_seed(value), reference.by_seed(value))
-
     return Score(
         headline,
         arm.by_seed(_headline),
         arm.by_seed(_gap),
-        against(_headline),
-        against(_gap),
-        against(_loss_gap),
+        against(arm, reference, _headline),
+        against(arm, reference, _gap),
         Counter(cell.record.status for cell in arm.cells if cell.record is not None and cell.record.status != "ok"),
         sum(cell.record is None for cell in arm.cells),
         arm is reference,
@@ -249,7 +249,3 @@ def _headline(result: QualityResult) -> float | None:
 
 def _gap(result: QualityResult) -> float | None:
     return result.gap
-
-
-def _loss_gap(result: QualityResult) -> float | None:
-    return result.loss_gap

@@ -5,7 +5,7 @@ import math
 from torch import nn
 
 from bench.models import TaskModel
-from bench.record import BiasChange
+from bench.results import BiasChange
 from strategies.interface import Applied
 from strategies.roles import Base, bias_roles
 

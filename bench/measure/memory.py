@@ -20,7 +20,7 @@ from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
-from bench.record import MemoryPeak
+from bench.results import MemoryPeak
 from bench.training import Stepper
 
 # glibc keeps freed memory for itself by default, which hides a quarter of what a step gives back.

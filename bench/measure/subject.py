@@ -13,7 +13,7 @@ from bench.cell import CostCell
 from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
 from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
-from bench.record import Counts
+from bench.results import Counts
 from bench.tasks.base import HeadKind
 from bench.training import Stepper, autocast_for, make_stepper
 from strategies.interface import Applied, Context

@@ -20,7 +20,7 @@ from bench.encoders import Encoder
 from bench.environment import set_matmul
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, counts, random_batch
 from bench.models import TaskModel
-from bench.record import Counts
+from bench.results import Counts
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.tasks.base import Example
+from strategies.draw import share
 
 SHUFFLE_SEED = 0
 EVALUATION_EXAMPLES, EVALUATION_SHARE = 2000, 0.2
@@ -77,13 +78,8 @@ def strata(examples: Sequence[Example]) -> list[int]:
 
 def quotas(sizes: Mapping[int, int], count: int) -> dict[int, int]:
     """`count` shared out over strata in proportion to their sizes; what rounding leaves goes to the largest rests."""
-    total = sum(sizes.values())
-    exact = {stratum: count * size / total for stratum, size in sizes.items()}
-    shares = {stratum: int(share) for stratum, share in exact.items()}
-    by_rest = sorted(sizes, key=lambda stratum: (shares[stratum] - exact[stratum], stratum))
-    for stratum in by_rest[: count - sum(shares.values())]:
-        shares[stratum] += 1
-    return shares
+    ordered = sorted(sizes)
+    return dict(zip(ordered, share([sizes[stratum] for stratum in ordered], count), strict=True))
 
 
 def shuffled(examples: Sequence[Example]) -> list[Example]:

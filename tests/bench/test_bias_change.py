@@ -13,7 +13,7 @@ from transformers import CamembertConfig
 import strategies
 from bench.measure.bias_change import bias_change
 from bench.models import TaskModel, build_model, config_encoder
-from bench.record import BiasChange
+from bench.results import BiasChange
 from strategies.interface import Context
 
 TinyModel = Callable[..., TaskModel]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from bench import harness, quality, runs, search
 from bench.cell import QualityCell, Search, TrialCell
 from bench.errors import InputError
-from bench.record import Record, SplitScores, TrialResult
+from bench.record import Record
+from bench.results import SplitScores, TrialResult
 from bench.session import Options, Session
 from bench.store import RunStore
 from bench.suite import parse

@@ -7,7 +7,8 @@ import pytest
 
 from bench.cell import CostCell
 from bench.errors import InputError
-from bench.record import Conditions, CostResult, Counts, Manifest, Record, StepTimes
+from bench.record import Conditions, Manifest, Record
+from bench.results import CostResult, Counts, StepTimes
 from bench.store import MANIFEST, RECORDS, RunStore, suite_hash
 
 CELL = CostCell(model="minilm", strategy="full", batch_size=2, length=8)

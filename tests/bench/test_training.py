@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import strategies
-from bench import harness, quality
+from bench import fitting, harness, quality
 from bench.batching import collate, epochs
 from bench.cell import QualityCell
 from bench.errors import InputError
@@ -192,19 +192,19 @@ def test_a_strategy_that_trains_too_much_fails_its_audit(
 
 
 def test_curve_points_are_even_and_end_at_the_end() -> None:
-    assert quality.curve_steps(4, 100) == {25, 50, 75, 100}
-    assert quality.curve_steps(10, 3) == {1, 2, 3}
+    assert fitting.curve_steps(4, 100) == {25, 50, 75, 100}
+    assert fitting.curve_steps(10, 3) == {1, 2, 3}
 
 
 def test_steps_are_epochs_of_whole_batches() -> None:
     cell = QualityCell(**FIELDS | {"epochs": 0.5, "batch_size": 16})
-    assert quality.total_steps(cell, 100) == 4
-    assert quality.total_steps(cell, 1) == 1
+    assert fitting.total_steps(cell, 100) == 4
+    assert fitting.total_steps(cell, 1) == 1
 
 
 def test_a_number_of_steps_holds_whatever_the_size(session: Session, tmp_path: Path) -> None:
     fields = {"epochs": None, "steps": 5}
-    assert quality.total_steps(QualityCell(**FIELDS | fields), 100_000) == 5
+    assert fitting.total_steps(QualityCell(**FIELDS | fields), 100_000) == 5
     found = [outcome(session, tmp_path, train_examples=size, **fields).quality for size in (10, None)]
     assert [result.steps for result in found if result] == [5, 5]
     assert [result.train_examples for result in found if result] == [10, len(session.task("cola").train)]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record, SplitScores
+from bench.record import Record
+from bench.results import SplitScores
 from reports import page
 from reports.run import Task, load
 from reports.table import Table

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.cell import Search
-from bench.record import Record, Searched, Tried
+from bench.record import Record
+from bench.results import Searched, Tried
 from reports import content, page, run
 from reports.table import Table
 from synthetic_run import Plan, make_run

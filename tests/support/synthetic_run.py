@@ -10,19 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.cell import CostCell, QualityCell
-from bench.record import (
-    BiasChange,
-    Conditions,
-    CostResult,
-    Counts,
-    CurvePoint,
-    Manifest,
-    MemoryPeak,
-    QualityResult,
-    Record,
-    SplitScores,
-    StepTimes,
-)
+from bench.record import Conditions, Manifest, Record
+from bench.results import BiasChange, CostResult, Counts, CurvePoint, MemoryPeak, QualityResult, SplitScores, StepTimes
 from bench.store import RunStore, suite_hash
 
 STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")

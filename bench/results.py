@@ -1,0 +1,232 @@
+"""What cells measure: the results that records hold, frozen and strictly validated.
+
+This module is torch-free: reports read results where no deep-learning package is installed.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
+
+
+class Frozen(BaseModel):
+    """Data that never changes once it is made: no unknown field, no infinity, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Counts(Frozen):
+    """Parameter counts, encoder and head apart."""
+
+    encoder_trainable: int
+    encoder_total: int
+    head_trainable: int
+
+
+class SplitScores(Frozen):
+    """Scores of one split in eval mode. A score that does not exist (a correlation of constants) is None."""
+
+    examples: int
+    loss: float
+    scores: dict[str, float | None]
+
+
+class CurvePoint(Frozen):
+    """Headline score and mean loss on the fixed curve subsamples after `step` steps, all in eval mode."""
+
+    step: int
+    examples_seen: int
+    train_score: float | None
+    train_loss: float
+    evaluation_score: float | None
+    evaluation_loss: float
+    selection_score: float | None = None
+    selection_loss: float | None = None
+
+
+class Checkpoint(Frozen):
+    """Headline score and mean loss on the whole selection split after `step` steps, at the end of an epoch."""
+
+    step: int
+    score: float | None
+    loss: float
+
+
+class Checkpoints(Frozen):
+    """The choice of an epoch by the selection split: what each one scored, and the step whose weights were kept.
+
+    `stopped` says that training ended there for want of a better epoch, before its last step.
+    """
+
+    chosen_step: int
+    tried: list[Checkpoint]
+    stopped: bool = False
+
+
+class Tried(Frozen):
+    """One training of a search, and its headline score on the selection split; None where it has none.
+
+    It took `epochs`, or `steps` where the cell names those; the other one is None.
+    """
+
+    learning_rate: float
+    seed: int
+    epochs: float | None
+    status: Status
+    reason: str | None
+    selection_score: float | None
+    training_seconds: float | None
+    steps: int | None = None
+
+    @property
+    def length(self) -> float:
+        """How long it trained, in epochs or in steps."""
+        return self.epochs or self.steps or 0
+
+
+class Searched(Frozen):
+    """A learning rate chosen on the selection split, and everything that was tried."""
+
+    learning_rate: float
+    method: Literal["grid", "halving"]
+    tried: list[Tried]
+
+
+class TrialResult(Frozen):
+    """What one training of a search measured. Its evaluation split is not looked at."""
+
+    headline: str
+    selection: SplitScores
+    steps: int
+    training_seconds: float
+    checkpoints: Checkpoints | None = None
+
+
+class BiasChange(Frozen):
+    """How far training moved the biases of one role in one layer; `layer` is None outside the layers.
+
+    `mean_absolute_change` is the L1 norm of the difference over the number of `values`, (1/dim) |b0 - bF|_1 of the
+    BitFit paper (Ben Zaken et al., 2022). Roles are those of `strategies.ROLES`.
+    """
+
+    layer: int | None
+    role: str
+    values: int
+    mean_absolute_change: float
+
+
+class QualityResult(Frozen):
+    """What a quality cell measured.
+
+    `evaluation` is scored on the whole evaluation split, `train_sample` on as many training examples. Where
+    there are fewer of those, `gap_sample` is a part of the evaluation split of their number. `extra` holds the
+    scores of the task's further labelled sets by name, which no decision saw; `extra_headlines` the metric such
+    a set is judged by where it is not the headline. Raw losses of every step and the final predictions lie in
+    the sidecar. `search` and `checkpoints` say how the learning rate and the epoch were chosen, where they were.
+    `bias_change` is None where no bias trains as a whole, or the architecture's roles are not known.
+    `labels` names the classes that predictions give by index; empty for regression. `test_examples` counts the
+    official test rows by the sidecar array that holds their predictions; empty where none were asked for.
+    """
+
+    headline: str
+    evaluation: SplitScores
+    selection: SplitScores
+    train_sample: SplitScores
+    curve: list[CurvePoint]
+    counts: Counts
+    delta_bytes: int
+    delta_encoder_bytes: int
+    delta_head_bytes: int
+    steps: int
+    train_examples: int
+    padding_ratio: float
+    training_seconds: float
+    scoring_seconds: float
+    inserted_randomness: bool
+    gap_sample: SplitScores | None = None
+    search: Searched | None = None
+    checkpoints: Checkpoints | None = None
+    extra: dict[str, SplitScores] = {}
+    extra_headlines: dict[str, str] = {}
+    bias_change: list[BiasChange] | None = None
+    labels: list[str] = []
+    test_examples: dict[str, int] = {}
+
+    @property
+    def headline_score(self) -> float | None:
+        """The headline metric on the evaluation split."""
+        return self.evaluation.scores[self.headline]
+
+    @property
+    def gap(self) -> float | None:
+        """Generalization gap in score: train sample minus as large a sample of evaluation, in the headline metric."""
+        train = self.train_sample.scores[self.headline]
+        evaluation = (self.gap_sample or self.evaluation).scores[self.headline]
+        return None if train is None or evaluation is None else train - evaluation
+
+    @property
+    def loss_gap(self) -> float:
+        """Generalization gap in loss: evaluation minus train sample, both of one size."""
+        return (self.gap_sample or self.evaluation).loss - self.train_sample.loss
+
+    def extra_headline(self, name: str) -> str:
+        """The metric the extra set `name` is judged by."""
+        return self.extra_headlines.get(name, self.headline)
+
+    def extra_score(self, name: str) -> float | None:
+        """The score of the extra set `name` in the metric it is judged by; None where it was not scored."""
+        found = self.extra.get(name)
+        return None if found is None else found.scores.get(self.extra_headline(name))
+
+    def domain_gap(self, name: str) -> float | None:
+        """Evaluation minus the extra set `name`, both in the metric that set is judged by."""
+        evaluation, extra = self.evaluation.scores.get(self.extra_headline(name)), self.extra_score(name)
+        return None if evaluation is None or extra is None else evaluation - extra
+
+
+class StepTimes(Frozen):
+    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps)."""
+
+    median_seconds: float
+    quartile1_seconds: float
+    quartile3_seconds: float
+    p95_seconds: float
+    steps: int
+
+
+class MemoryPeak(Frozen):
+    """Peak memory of one training step, taken in a fresh process after warm-up.
+
+    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
+    tensors on a CPU. `resident_before_bytes` is what the process held before the model was built: libraries
+    mostly. Figures that do not exist on a device are None.
+    """
+
+    method: Literal["allocator", "live tensors"]
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int | None
+    resident_high_water_bytes: int | None
+    resident_before_bytes: int | None = None
+
+
+class CostResult(Frozen):
+    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided."""
+
+    group: str
+    step: StepTimes
+    memory: MemoryPeak | None
+    memory_reason: str | None
+    counts: Counts
+    order_by_round: list[int]
+
+
+class Audit(Frozen):
+    """Outcome of every audit check by name: None where it passed, else what was found."""
+
+    checks: dict[str, str | None]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check found anything."""
+        return not any(self.checks.values())
