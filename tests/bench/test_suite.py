@@ -305,3 +305,21 @@ def test_a_copy_of_known_weights_is_known_by_them(tmp_path: Path, monkeypatch: p
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"model_type": "bert"}')
     assert encoders.find("other", {"other": tmp_path / "other"}).tuned_on == ()
+
+
+PAPER = [name for name in suite.available() if name.startswith("paper-") and not name.endswith("-mini")]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_twin_of_a_paper_suite_compares_the_same_strategies_on_what_needs_no_hub(name: str) -> None:
+    full, twin = (quality_cells(suite.load(chosen)) for chosen in (name, f"{name}-mini"))
+    assert {cell.strategy for cell in twin} == {cell.strategy for cell in full}
+    assert {cell.task.partition(":")[0] for cell in twin} <= {cell.task for cell in full}
+    assert {cell.model for cell in twin} == {"minilm"}
+    assert {cell.seed for cell in twin} == {0, 1}
+    assert all(isinstance(cell.learning_rate, float) for cell in twin)
+
+
+def test_the_twin_of_the_size_sweep_sweeps() -> None:
+    cells = quality_cells(suite.load("paper-squad-size-mini"))
+    assert len({cell.train_examples for cell in cells}) == 3
