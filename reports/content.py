@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from reports import bias_change, figures, formats, sweep_figures, tables
 from reports import sweep as sweeping
+from reports.claims import claims_table
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Model, Run, Sweep, Task
@@ -21,6 +22,7 @@ from reports.table import Table
 from reports.verdict import Verdict, judge
 from reports.verdict_table import verdict_table
 
+CLAIMS = "Published claims, put to the test"
 BARS = "Vertical bars: one standard deviation over seeds"
 BRIGHTNESS = (
     "Mean absolute change of each bias in thousandths, mean over seeds. Brighter is more; every strategy has a colour "
@@ -72,12 +74,13 @@ class SweepPart:
 
 @dataclass(frozen=True)
 class ModelPart:
-    """All there is on one model: the verdict first, then what proves it."""
+    """All there is on one model: the verdict first, the published claims it bears on, then what proves it."""
 
     title: str
     description: str
     sentences: tuple[Sentence, ...]
     table: Table
+    claims: tuple[tuple[str, Table], ...]
     pictures: tuple[Picture, ...]
     sweeps: tuple[SweepPart, ...]
     tasks: tuple[TaskPart, ...]
@@ -177,7 +180,7 @@ def _strategies(run: Run) -> tuple[tuple[str, str, str], ...]:
 
 
 def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
-    verdict = judge(model)
+    verdict, claims = judge(model), claims_table(model, marks)
     order = {row.strategy: index for index, row in reversed(list(enumerate(verdict.rows)))}
     records = [record for record in run.records if record.cell.model == model.name]
     return ModelPart(
@@ -187,6 +190,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
             Sentence(label(row.name, row.strategy), row.strategy, text) for row, text in sentences(verdict, marks)
         ),
         table=verdict_table(verdict, marks),
+        claims=((CLAIMS, claims),) if claims is not None else (),
         pictures=_overview(verdict, marks),
         sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
         tasks=tuple(_task(task, verdict, marks) for task in model.tasks),

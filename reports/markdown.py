@@ -51,7 +51,10 @@ def _line(cells: Sequence[str], *, raw: bool = False) -> str:
 
 def _verdict(model: ModelPart, pictures: bool) -> list[str]:
     parts = [f"## {escape(model.title) or 'Verdict'}", escape(model.description)]
-    return [*parts, _sentences(model.sentences), table(model.table), *(_pictures(model.pictures) if pictures else [])]
+    parts += [_sentences(model.sentences), table(model.table)]
+    for title, source in model.claims:
+        parts += [f"### {title}", table(source)]
+    return [*parts, *(_pictures(model.pictures) if pictures else [])]
 
 
 def _sentences(sentences: Sequence[Sentence]) -> str:

@@ -125,8 +125,13 @@ def judge(model: Model) -> Verdict:
 
 
 def reference_arm(task: Task) -> Arm | None:
-    """Full fine-tuning on the task; of several settings, the one that did best on the selection split."""
-    arms = [arm for arm in task.arms if arm.strategy == REFERENCE]
+    """Full fine-tuning on the task."""
+    return best_arm(task, REFERENCE)
+
+
+def best_arm(task: Task, strategy: str) -> Arm | None:
+    """A strategy on the task; of several settings, the one that did best on the selection split."""
+    arms = [arm for arm in task.arms if arm.strategy == strategy]
     if len(arms) < 2 or task.headline is None:
         return arms[0] if arms else None
     headline = metric(task.headline)
