@@ -62,13 +62,11 @@ TABLE: dict[str, Entry] = {
     "qnli": Entry(GLUE, "Does a sentence answer a question? (QNLI)", "hub"),
     "rte": Entry(GLUE, "Does one text entail another? (RTE)", "hub"),
     "wnli": Entry(GLUE, "Does a sentence follow once its pronoun is resolved? (WNLI)", "hub"),
-    "pos": Entry("bench.tasks.pos", "Parts of speech on a Universal Dependencies treebank.", "folder", "treebank"),
-    "pos-xpos": Entry(
-        "bench.tasks.pos", "The same in the treebank's own, finer tag set (XPOS).", "folder", "treebank"
-    ),
-    "ner": Entry("bench.tasks.ner", "Names in a sentence: which words, and of what kind?", "folder", "dataset"),
+    "pos": Entry("bench.tasks.pos", "Parts of speech on a Universal Dependencies treebank.", "hub", "treebank"),
+    "pos-xpos": Entry("bench.tasks.pos", "The same in the treebank's own, finer tag set (XPOS).", "hub", "treebank"),
+    "ner": Entry("bench.tasks.ner", "Names in a sentence: which words, and of what kind?", "hub", "dataset"),
     "squad": Entry(
-        "bench.tasks.squad", "Which words of a paragraph answer a question? (SQuAD 1.1)", "folder", "train+evaluation"
+        "bench.tasks.squad", "Which words of a paragraph answer a question? (SQuAD 1.1)", "hub", "train+evaluation"
     ),
     "squad2": Entry(
         "bench.tasks.squad",

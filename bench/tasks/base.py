@@ -49,8 +49,8 @@ class Source:
     """Where tasks find their data.
 
     cache_dir   where pinned archives are kept and unpacked
-    data_dir    folder with `glue/`, `ud/` and `squad/`, or None
-    offline     never reach for the package index
+    data_dir    folder with `glue/`, `ud/`, `ner/` and `squad/`, or None
+    offline     never reach for the package index or the hub
     """
 
     cache_dir: Path

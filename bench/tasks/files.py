@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import DataError, InputError
 
-__all__ = ["data_folder", "file_content", "named_folder", "read_tsv", "text_lines"]
+__all__ = ["data_folder", "file_content", "holds", "named_folder", "read_tsv", "text_lines"]
 
 
 def data_folder(data_dir: Path | None, task: str, layout: str) -> Path:
@@ -23,6 +23,16 @@ def data_folder(data_dir: Path | None, task: str, layout: str) -> Path:
     if not data_dir.is_dir():
         raise DataError(f"the data folder {data_dir} does not exist: task {task!r} needs D with {layout}")
     return data_dir
+
+
+def holds(data_dir: Path | None, task: str, layout: str, *patterns: str) -> bool:
+    """Whether the user's data folder has what one of the patterns stands for; one that ends in / stands for folders.
+
+    Where it has not, or none is given, the hub may serve. Raises DataError where what is given is no folder.
+    """
+    return data_dir is not None and any(
+        found for pattern in patterns for found in data_folder(data_dir, task, layout).glob(pattern)
+    )
 
 
 def named_folder(root: Path, wanted: str, task: str, what: str, layout: str) -> Path:

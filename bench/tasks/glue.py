@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import DataError, InputError
+from bench.errors import DataError
 from bench.tasks import Entry, hub
 from bench.tasks.base import Example, Source, TaskData
-from bench.tasks.files import data_folder, text_lines
+from bench.tasks.files import data_folder, holds, text_lines
 from bench.tasks.glue_layouts import (
     DIAGNOSTIC,
     DIAGNOSTIC_COLUMNS,
@@ -90,16 +90,10 @@ def layout_told(layout: Layout) -> str:
 
 def _folder(name: str, layout: Layout, source: Source) -> Path:
     """The folder with the task's files: the user's where it has one, else the hub's."""
-    told = layout_told(layout)
-    if source.data_dir is not None:
-        own = data_folder(source.data_dir, name, told) / "glue" / layout.folder
-        if own.is_dir():
-            return own
-    missing = "no --data-dir is given" if source.data_dir is None else f"{source.data_dir} has no glue/{layout.folder}"
-    try:
-        return hub.fetch(hub.GLUE, layout.config, source.cache_dir, source.offline)
-    except InputError as error:
-        raise DataError(f"task {name!r}: {missing}, and {error}; or give --data-dir D with {told}") from None
+    told, place = layout_told(layout), f"glue/{layout.folder}"
+    if holds(source.data_dir, name, told, f"{place}/"):
+        return data_folder(source.data_dir, name, told) / place
+    return hub.fetch_for(name, place, told, hub.GLUE, layout.config, source)
 
 
 def _split(folder: Path, name: str, layout: Layout, names: tuple[str, ...]) -> Split:

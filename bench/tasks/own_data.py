@@ -14,6 +14,7 @@ from bench.tasks.columns import Layout, conllu, read_columns
 from bench.tasks.own import Columns, Description, OwnTask
 from bench.tasks.rows import Row, read_rows
 from bench.tasks.splits import Splits, split_given, split_official, split_pool
+from bench.tasks.tagged_rows import aligned, tagged
 from bench.tasks.tagging import Sentence, as_iob2, check_tags, examples, tag_sets
 
 SHOWN_LABELS = 12
@@ -127,18 +128,8 @@ def _sentences(path: Path, described: Description) -> list[Sentence]:
 
 
 def _sentence(row: Row, columns: Columns, declared: Sequence[str]) -> Sentence:
-    words, tags = row.values[str(columns.words)], row.values[str(columns.tags)]
-    if not isinstance(words, list) or not isinstance(tags, list):
-        raise DataError(f"{row.where}: words and tags must be lists")
-    if len(words) != len(tags):
-        raise DataError(f"{row.where}: {len(words)} words and {len(tags)} tags")
-    if not words:
-        raise DataError(f"{row.where}: no words")
-    for place, word in enumerate(words, start=1):
-        if not isinstance(word, str) or not word.strip():
-            raise DataError(f"{row.where}: word {place} is {shown(word)}, expected text that is not empty")
-    named = tuple(_class_name(row, tag, declared) for tag in tags)
-    return Sentence(tuple(words), named, (row.number,) * len(words), _group(row, columns))
+    words, tags = aligned(row, {"words": str(columns.words), "tags": str(columns.tags)})
+    return tagged(row, words, [_class_name(row, tag, declared) for tag in tags], _group(row, columns))
 
 
 def _example(row: Row, columns: Columns, parse: Callable[[Row, Any], int | float]) -> Example:

@@ -141,18 +141,31 @@ def _read_saved(state: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _rows(place: str, dataset: "Dataset", columns: Sequence[str]) -> Iterator[Row]:
-    """Rows of a loaded data set; a class that its features name is given by that name, whatever its number there."""
+    """Rows of a loaded data set; a class that its features name is given by that name, whatever its number there.
+
+    Classes in lists are too. A number that no name stands for stays a number.
+    """
     _check_columns(place, columns, dataset.column_names)
     if not len(dataset):
         raise DataError(f"{place} holds no rows")
-    named = {name: dataset.features[name].names for name in columns if hasattr(dataset.features[name], "names")}
+    named = {name: names for name in columns if (names := _class_names(dataset.features[name]))}
     chosen = dataset.select_columns(list(columns))[:]
     for number, values in enumerate(zip(*(chosen[name] for name in columns), strict=True), start=1):
         row = dict(zip(columns, values, strict=True))
         for name, names in named.items():
-            if row[name] is not None and 0 <= row[name] < len(names):
-                row[name] = names[row[name]]
+            row[name] = _by_name(row[name], names)
         yield Row(f"{place}, row {number}", row)
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of the classes in a column of classes or of lists of them; None for any other."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def _by_name(value: Any, names: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [_by_name(each, names) for each in value]
+    return names[value] if value is not None and 0 <= value < len(names) else value
 
 
 def _check_columns(where: str, columns: Sequence[str], found: Sequence[str]) -> None:

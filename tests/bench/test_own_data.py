@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hub_files
 from bench import tasks
 from bench.errors import DataError, InputError
 from bench.tasks import own
@@ -39,6 +40,18 @@ def test_the_same_sentences_have_one_fingerprint_however_they_are_written(ending
     found = load(bring(tmp_path, NAMED_TAGS if ending == "parquet" else TAGS, ending, words))
     assert found.fingerprint == expected.fingerprint
     assert found.labels == ("NOUN", "NUM", "VERB")
+
+
+def test_tags_are_told_by_their_names_where_a_file_has_names(tmp_path: Path) -> None:
+    expected = load(bring(tmp_path, NAMED_TAGS, "jsonl", words))
+    order = ("VERB", "NUM", "NOUN")
+    for part, count in (("train", 40), ("test", 12)):
+        rows = [words(part, number) for number in range(count)]
+        numbers = [[order.index(tag) for tag in row["tags"]] for row in rows]
+        found = {"tokens": [row["tokens"] for row in rows], "tags": numbers}
+        features = {"tokens": hub_files.listed(hub_files.TEXT), "tags": hub_files.listed(hub_files.classes(order))}
+        hub_files.write(tmp_path / part, found, features)
+    assert load(describe(tmp_path, NAMED_TAGS, "parquet")).fingerprint == expected.fingerprint
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "conll"])

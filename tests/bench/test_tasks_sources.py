@@ -15,7 +15,7 @@ from bench import tasks
 from bench.errors import DataError
 from bench.tasks import hub as hub_client
 from bench.tasks.base import Source
-from local_hub import LocalHub, serve
+from local_hub import LocalHub, load_elsewhere, serve
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NLI = ("entailment", "neutral", "contradiction")
@@ -262,22 +262,6 @@ def hub(original: Path, tmp_path: Path) -> Iterator[LocalHub]:
     (made / "MNLI").rename(made / "mnli")
     with serve(made) as server:
         yield server
-
-
-def load_elsewhere(name: str, source: Source, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Load a task in a fresh process, since the hub's client reads its settings once; retries wait hardly."""
-    code = (
-        "import sys, time, pathlib; sleep = time.sleep; time.sleep = lambda s: sleep(min(s, 0.01))\n"
-        "from bench import tasks; from bench.errors import InputError; from bench.tasks.base import Source\n"
-        "cache, data = (pathlib.Path(a) if a else None for a in sys.argv[2:4])\n"
-        "try: print(tasks.load(sys.argv[1], Source(cache, data, sys.argv[4] == 'offline')).fingerprint)\n"
-        "except InputError as error: print('refused:', error)"
-    )
-    words = [name, str(source.cache_dir), str(source.data_dir or ""), "offline" if source.offline else "online"]
-    settings = os.environ | {"HF_HOME": str(source.cache_dir / "home"), "HF_HUB_DISABLE_XET": "1"} | environment
-    return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=settings
-    )
 
 
 def test_the_hub_gives_the_same_data_and_is_asked_once(hub: LocalHub, original: Path, tmp_path: Path) -> None:

@@ -3,10 +3,16 @@
 import contextlib
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from bench.tasks.base import Source
+from bench.tasks.hub import Repository
 
 
 class LocalHub:
@@ -81,3 +87,27 @@ def serve(root: Path) -> Iterator[LocalHub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def cached(repository: Repository, cache_dir: Path) -> Path:
+    """Where the hub's client keeps the files of a data set below a cache folder: what lies there needs no hub."""
+    identifier, revision = repository
+    folder = cache_dir / "hub" / f"datasets--{identifier.replace('/', '--')}" / "snapshots" / revision
+    folder.mkdir(parents=True)
+    return folder
+
+
+def load_elsewhere(name: str, source: Source, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Load a task in a fresh process, since the hub's client reads its settings once; retries wait hardly."""
+    code = (
+        "import sys, time, pathlib; sleep = time.sleep; time.sleep = lambda s: sleep(min(s, 0.01))\n"
+        "from bench import tasks; from bench.errors import InputError; from bench.tasks.base import Source\n"
+        "cache, data = (pathlib.Path(a) if a else None for a in sys.argv[2:4])\n"
+        "try: print(tasks.load(sys.argv[1], Source(cache, data, sys.argv[4] == 'offline')).fingerprint)\n"
+        "except InputError as error: print('refused:', error)"
+    )
+    words = [name, str(source.cache_dir), str(source.data_dir or ""), "offline" if source.offline else "online"]
+    settings = os.environ | {"HF_HOME": str(source.cache_dir / "home"), "HF_HUB_DISABLE_XET": "1"} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=settings
+    )
