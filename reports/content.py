@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from reports import bias_change, figures, formats, sweep_figures, tables
 from reports import sweep as sweeping
+from reports.cautions import cautions, few_examples
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Model, Run, Sweep, Task
@@ -49,11 +50,12 @@ class Sentence:
 
 @dataclass(frozen=True)
 class TaskPart:
-    """All there is on one task: its marks in full, what it is, tables and pictures."""
+    """All there is on one task: its marks in full, what it is, what its scores do not say, tables and pictures."""
 
     name: str
     marks: tuple[str, ...]
     description: str
+    cautions: tuple[str, ...]
     tables: tuple[tuple[str, Table], ...]
     pictures: tuple[Picture, ...]
 
@@ -77,6 +79,7 @@ class ModelPart:
     title: str
     description: str
     sentences: tuple[Sentence, ...]
+    cautions: tuple[str, ...]
     table: Table
     pictures: tuple[Picture, ...]
     sweeps: tuple[SweepPart, ...]
@@ -186,6 +189,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         sentences=tuple(
             Sentence(label(row.name, row.strategy), row.strategy, text) for row, text in sentences(verdict, marks)
         ),
+        cautions=cautions(verdict, marks),
         table=verdict_table(verdict, marks),
         pictures=_overview(verdict, marks),
         sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
@@ -272,6 +276,7 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
         name=marks.named(task).text,
         marks=task.marks,
         description=next(described, ""),
+        cautions=few_examples(task, marks),
         tables=tuple((title, table) for title, table in shown if table is not None),
         pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
     )

@@ -51,7 +51,12 @@ def _line(cells: Sequence[str], *, raw: bool = False) -> str:
 
 def _verdict(model: ModelPart, pictures: bool) -> list[str]:
     parts = [f"## {escape(model.title) or 'Verdict'}", escape(model.description)]
-    return [*parts, _sentences(model.sentences), table(model.table), *(_pictures(model.pictures) if pictures else [])]
+    parts += [_sentences(model.sentences), *_cautions(model.cautions), table(model.table)]
+    return [*parts, *(_pictures(model.pictures) if pictures else [])]
+
+
+def _cautions(cautions: Sequence[str]) -> list[str]:
+    return [f"**Caution:** {escape(text)}" for text in cautions]
 
 
 def _sentences(sentences: Sequence[Sentence]) -> str:
@@ -68,6 +73,7 @@ def _proof(model: ModelPart, pictures: bool) -> list[str]:
             parts += [f"### {escape(title)}", table(source)]
     for task in model.tasks:
         parts += [f"## Task {escape(task.name)}{suffix}", escape(task.description), *map(escape, task.marks)]
+        parts += _cautions(task.cautions)
         for title, source in task.tables:
             parts += [f"### {title}", table(source)]
         parts += _pictures(task.pictures) if pictures else []

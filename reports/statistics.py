@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 FEW = 5
@@ -175,6 +175,15 @@ def noise_floor(pair: Ratio | None) -> float | None:
     if pair.interval is None:
         return abs(math.log(pair.value))
     return max(abs(math.log(pair.interval.low)), abs(math.log(pair.interval.high)))
+
+
+def share_half_width(share: float, n: int, level: float = LEVEL) -> float:
+    """Half the width of the binomial interval of a share of `n` examples (Wilson 1927); 20 of 20 are not certain.
+
+    No mean over examples of values from 0 to 1 varies more than a share does, so it is a bound for those.
+    """
+    z = float(ndtri((1 + level) / 2))
+    return z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
 
 
 def difference(a: float, b: float) -> float:
