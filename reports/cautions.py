@@ -4,7 +4,7 @@ from reports import formats
 from reports.formats import metric
 from reports.run import Task
 from reports.sentences import Marks
-from reports.statistics import share_half_width
+from reports.statistics import UNUSABLE_FLOOR, share_half_width
 from reports.verdict import Verdict
 
 # A score that is known no better than this, in points of 100, tells few strategies apart.
@@ -13,7 +13,8 @@ COARSE_POINTS = 5.0
 
 def cautions(verdict: Verdict, marks: Marks) -> tuple[str, ...]:
     """Everything of one model that its figures do not show by themselves."""
-    return tuple(text for task in verdict.model.tasks for text in few_examples(task, marks))
+    scores = (text for task in verdict.model.tasks for text in few_examples(task, marks))
+    return (*scores, *unusable_times(verdict.shape, verdict.floor))
 
 
 def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:
@@ -36,4 +37,15 @@ def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:
     return (
         f"{marks.named(task).text} is scored on {counted}: one score may lie up to {100 * width:.0f} points off what "
         "many more would give, whatever the seeds say, which are all scored on the same ones.",
+    )
+
+
+def unusable_times(shape: str | None, floor: float | None) -> tuple[str, ...]:
+    """A line where the noise floor of a batch shape is too high for any step time to be decided; else nothing."""
+    if floor is None or floor <= UNUSABLE_FLOOR:
+        return ()
+    return (
+        f"Step times at {shape} decide nothing in this run: with a noise floor of {formats.floor(floor)}, above "
+        f"{formats.floor(UNUSABLE_FLOOR)}, even a strategy that saves all gradients of weights would not stand out "
+        "from full fine-tuning. Time them again on a machine that does nothing else, with more rounds.",
     )

@@ -1,4 +1,4 @@
-"""What a report warns of beside its figures: scores of few examples."""
+"""What a report warns of beside its figures: scores of few examples, step times of a machine that was not quiet."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -9,7 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from bench.record import Record
-from reports import page, run, terminal
+from reports import formats, page, run, terminal
 from reports.cautions import cautions
 from reports.sentences import Marks
 from reports.statistics import share_half_width
@@ -84,3 +84,17 @@ def test_few_examples_are_said_in_the_verdict_and_in_the_section(tmp_path: Path)
 def test_the_width_is_that_of_wilsons_interval(right: int, n: int) -> None:
     expected = stats.binomtest(right, n).proportion_ci(method="wilson")
     assert share_half_width(right / n, n) == pytest.approx((expected.high - expected.low) / 2)
+
+
+def test_step_times_of_a_busy_machine_decide_nothing(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(quality=False, jitter=1.5, shapes=((16, 64), (32, 128))))
+    found = judge(run.load(folder).models[0])
+    ratios = [row.cost.ratio for row in found.rows if row.cost is not None and row.cost.ratio is not None]
+    assert {ratio.verdict for ratio in ratios} <= {"below the noise", "undecided"}
+    (text,) = said(folder)
+    assert text.startswith("Step times at 16 \N{MULTIPLICATION SIGN} 64 tokens decide nothing in this run")
+    assert f"noise floor of {formats.floor(found.floor or 0)}, above 50%" in text
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert f'<p class="caution">{text}</p>' in html
+    assert "Step times at 32 \N{MULTIPLICATION SIGN} 128 tokens decide nothing" in html[html.index('id="cost"') :]
+    assert said(make_run(tmp_path / "quiet", Plan(quality=False))) == ()
