@@ -211,6 +211,16 @@ def test_a_report_says_how_far_the_run_has_got(tmp_path: Path) -> None:
     assert "strategy=frozen" in text[text.index("Outstanding cells") :]
 
 
+def test_a_ratio_below_the_noise_is_explained_beside_the_table(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(strategies=("full", "bitfit"), quality=False, jitter=0.4))
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert "below the noise" in html[: html.index('class="caption"')]
+    explained = "faster or slower only beyond both its interval"
+    for text in (html, (folder / "report.md").read_text(encoding="utf-8"), " ".join(printed(folder).split())):
+        assert explained in text
+    assert "<dt>below the noise</dt>" in html
+
+
 def test_failures_stay_visible_everywhere(tmp_path: Path) -> None:
     def alter(record: Record) -> Record:
         return failed(record, "the loss is not a number", "diverged") if record.cell.strategy == "bq_b2" else record
