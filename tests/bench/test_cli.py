@@ -131,6 +131,7 @@ def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_pat
     assert again.returncode == 0, again.stderr
     compared = program("compare", str(run), str(run), "--fail-on", "step_ratio=+5%", folder=tmp_path)
     assert compared.returncode == 0, compared.stderr + compared.stdout
+    assert "one and the same run" in compared.stdout
 
     program(*command, folder=tmp_path)
     assert len(list((tmp_path / "runs").iterdir())) == 2, "a finished run is not touched: a new one begins"

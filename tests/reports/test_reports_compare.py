@@ -1,5 +1,6 @@
 """Comparisons: what passes a gate, what breaks it, and what cannot be judged."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,16 @@ def code(tmp_path: Path, alter: Alter, *limits: str) -> int:
 
 def test_a_run_equals_itself(tmp_path: Path) -> None:
     assert code(tmp_path, lambda record: record, "accuracy=-1.0", "step_ratio=+5%", "peak_allocated_bytes=+1%") == 0
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(alter=lambda _: None)])
+def test_a_run_compared_with_itself_is_said_to_be(plan: Plan, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", plan)
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    other = make_run(tmp_path / "other", replace(plan, random_seed=8, created="2025-11-25T08:00:00Z"))
+    text = compare([folder, folder, copied, other]).markdown()
+    assert text.count("one and the same run") == 2
+    assert "one and the same run" not in text[text.index("## other") :]
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(-0.02, 1), (0.02, 0), (-0.005, 0)])
