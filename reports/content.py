@@ -114,7 +114,7 @@ def build(run: Run) -> Content:
     several = len(run.models) > 1
     damaged = [f"{bad.path.name}, line {bad.number}: {bad.reason}" for bad in run.bad]
     return Content(
-        title=run.manifest.suite,
+        title=run.manifest.title,
         facts=_facts(run),
         done=len(run.latest),
         planned=len(run.cells),

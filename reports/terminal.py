@@ -30,7 +30,7 @@ def verdict(folder: Path) -> RenderableType:
     marks = Marks(found.marks)
     parts: list[RenderableType] = []
     for model in found.models:
-        parts.append(Text(f"{found.manifest.suite}: {model.name}, {model.precision}", style="bold"))
+        parts.append(Text(f"{found.manifest.title}: {model.name}, {model.precision}", style="bold"))
         judged = judge(model)
         parts.append(Stacked(verdict_table(judged, marks)))
         parts += [Text(caution) for caution in cautions(judged, marks)]

@@ -264,6 +264,9 @@ def test_tasks_that_users_bring_run_and_a_changed_file_is_noticed(command: list[
     asked = [*command, "--tasks", "tickets.toml,./names.toml", "--skip", "cost", "--seeds", "0", "--run-dir", str(run)]
     ended = program(*asked, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
+    title = "tiny (tasks: tickets, names; models: tiny-bert)"
+    assert f"{title}: 4 cells on cpu" in ended.stdout
+    assert f"<h1>{title}</h1>" in (run / "report.html").read_text()
     path = run / "records.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert {(r["cell"]["task"], r["status"], r["audit"] is not None) for r in found} == {
