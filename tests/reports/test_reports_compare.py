@@ -10,7 +10,7 @@ import pytest
 from bench.record import Record
 from reports.changes import Change, Judgement, Place, Standing, judge
 from reports.compare import compare, parse_limit
-from synthetic_run import Plan, make_run
+from synthetic_run import LEVELS, Plan, make_run
 
 Alter = Callable[[Record], Record | None]
 
@@ -84,6 +84,18 @@ def test_costs_of_different_models_are_not_judged(tmp_path: Path) -> None:
         return record.model_copy(update={"conditions": conditions})
 
     assert code(tmp_path, other, "step_ratio=+5%") == 3
+
+
+@pytest.mark.parametrize(("jitter", "expected"), [(0.008, 1), (1.5, 3)])
+def test_step_times_of_a_busy_machine_judge_nothing(
+    jitter: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(quality=False, strategies=("full", "bitfit"), jitter=jitter)
+    folders = []
+    for name, ratio in (("before", 0.01), ("after", 1.0)):
+        monkeypatch.setitem(LEVELS, "bitfit", (0.8, 0.8, 0.0, ratio, 0.6, 26_112))
+        folders.append(make_run(tmp_path / name, plan))
+    assert compare(folders, [parse_limit("step_ratio=+5%")]).exit_code == expected
 
 
 def test_a_failed_cell_breaks_a_gate(tmp_path: Path) -> None:
