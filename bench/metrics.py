@@ -8,12 +8,13 @@ Unit = Literal["fraction", "seconds", "bytes", "ratio", "loss", "count"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. `higher_is_better` is None where neither direction is a merit."""
+    """A metric. `higher_is_better` is None where neither direction is a merit; a score lies from `lowest` to 1."""
 
     name: str
     label: str
     unit: Unit
     higher_is_better: bool | None
+    lowest: float = 0.0
 
     def merit(self, value: float | None) -> float:
         """The value turned so that more is better, for ranking; what does not exist ranks last."""
@@ -59,11 +60,11 @@ METRICS: dict[str, Metric] = {
         Metric("f1", "F1", "fraction", True),
         Metric("span_f1", "span F1 (strict IOB2)", "fraction", True),
         Metric("macro_f1", "macro F1", "fraction", True),
-        Metric("matthews_correlation", "Matthews correlation", "fraction", True),
+        Metric("matthews_correlation", "Matthews correlation", "fraction", True, lowest=-1.0),
         Metric("exact_match", "exact match", "fraction", True),
         Metric("answer_f1", "answer F1", "fraction", True),
-        Metric("pearson", "Pearson correlation", "fraction", True),
-        Metric("spearman", "Spearman correlation", "fraction", True),
+        Metric("pearson", "Pearson correlation", "fraction", True, lowest=-1.0),
+        Metric("spearman", "Spearman correlation", "fraction", True, lowest=-1.0),
         Metric("mean_absolute_error", "mean absolute error", "loss", False),
         Metric("loss", "loss", "loss", False),
         Metric("generalization_gap", "generalization gap", "fraction", False),

@@ -4,6 +4,7 @@ This module is torch-free: reports read records where no deep-learning package i
 """
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -18,6 +19,10 @@ SCHEMA_VERSION: Literal[1] = 1
 # Name of the sidecar array with predictions of the official test rows, in the order of their file; those of further
 # test files append their name.
 TEST_PREDICTIONS = "test_predictions"
+# Options of `run` that put others in the place of a suite's own, and the field of a cell that names them.
+REPLACING = {"--tasks": "task", "--models": "model", "--strategies": "strategy"}
+# So many names a title spells out.
+TITLED = 3
 
 
 class Conditions(Frozen):
@@ -90,6 +95,23 @@ class Manifest(Frozen):
     cells: list[Planned]
     created_utc: str
     command: list[str]
+
+    @property
+    def title(self) -> str:
+        """What a person should call the run."""
+        return title(self.suite, self.cells, self.command)
+
+
+def title(suite: str, cells: Sequence[Planned], command: Sequence[str]) -> str:
+    """A suite's name and what the command put in the place of its own: 'embedded (tasks: tickets)'."""
+    options = {word.partition("=")[0] for word in command}
+    replaced = []
+    for option, field in REPLACING.items():
+        names = list(dict.fromkeys(getattr(cell, field) for cell in cells if hasattr(cell, field)))
+        if option in options and names:
+            more = f" and {len(names) - TITLED} more" if len(names) > TITLED else ""
+            replaced.append(f"{option.removeprefix('--')}: {', '.join(names[:TITLED])}{more}")
+    return f"{suite} ({'; '.join(replaced)})" if replaced else suite
 
 
 def parse_record(line: str) -> Record:

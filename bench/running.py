@@ -14,6 +14,7 @@ from bench.cell import QualityCell
 from bench.environment import choose_device, prepare
 from bench.errors import Exit
 from bench.progress import Display
+from bench.record import title
 from bench.session import Options, Session
 from bench.store import RunStore
 from bench.suite import Suite
@@ -63,7 +64,10 @@ def run(request: Request, console: Console) -> Exit:
         )
     )
     found = formats.count(len(cells), "cell")
-    console.print(f"{request.suite.name}: {found} on {device}; loading models and data", highlight=False)
+    name = title(request.suite.name, cells, request.command)
+    console.print(
+        f"{name}: {found} on {device}; loading models and data", markup=False, highlight=False, soft_wrap=True
+    )
     harness.preflight(cells, session)
     store, resumed = runs.open_run(
         request.suite.name,

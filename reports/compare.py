@@ -26,18 +26,21 @@ from reports.tables import describe as describe_cell
 __all__ = ["Comparison", "Limit", "Side", "compare", "parse_limit"]
 
 OK, REGRESSION, CANNOT_JUDGE = 0, 1, 3
+SAME = "The two are one and the same run, so nothing can differ; name another run to learn something."
 
 
 @dataclass(frozen=True)
 class Side:
     """One run against the first.
 
-    `failed` are records of cells that are ok in the first run and failed in this one. `unmet` are limits that nothing
-    shared could be held against. `lost` are records of cells that are ok in the first run, planned in this one, and
-    without a record here. `only_before` and `only_after` are keys one of the two has a record of.
+    `same` says that it is the first run, or a copy of it. `failed` are records of cells that are ok in the first run
+    and failed in this one. `unmet` are limits that nothing shared could be held against. `lost` are records of cells
+    that are ok in the first run, planned in this one, and without a record here. `only_before` and `only_after` are
+    keys one of the two has a record of.
     """
 
     run: Run
+    same: bool
     conditions: Table
     changes: tuple[Change, ...]
     failed: tuple[Record, ...]
@@ -120,6 +123,8 @@ def _side(before: Run, after: Run, limits: Sequence[Limit]) -> Side:
     outstanding = set(after.outstanding)
     return Side(
         run=after,
+        # Records hold when they began and what they timed: those of two runs are never all equal.
+        same=before.manifest == after.manifest and before.latest == after.latest,
         conditions=conditions_table([before.latest[key] for key in shared], [after.latest[key] for key in shared]),
         changes=tuple(judged),
         failed=tuple(
@@ -139,11 +144,16 @@ def _title(found: Run) -> str:
 
 def _lines(side: Side) -> list[str]:
     """What is shared, and the outcome, in words."""
+    same = [SAME] if side.same else []
     if not side.shared:
-        return ["Cannot judge: the two runs share no cell. Compare runs of one suite, or of suites that overlap."]
+        return [
+            *same,
+            "Cannot judge: the two runs share no cell. Compare runs of one suite, or of suites that overlap.",
+        ]
     lines = [
+        *same,
         f"{formats.count(side.shared, 'cell')} shared, {len(side.only_before)} only in the first run, "
-        f"{len(side.only_after)} only in the second."
+        f"{len(side.only_after)} only in the second.",
     ]
     lines += [
         f"Failed here, ok in the first run: {describe_cell(record)} ({record.reason})." for record in side.failed

@@ -3,15 +3,15 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-from matplotlib.figure import Figure
+from dataclasses import replace
 
 from reports import bias_change, figures, formats, sweep_figures, tables
 from reports import sweep as sweeping
+from reports.cautions import cautions, few_examples
 from reports.claims import claims_table
 from reports.formats import metric
 from reports.palette import label
+from reports.parts import Content, ModelPart, Picture, Sentence, SweepPart, TaskPart
 from reports.run import Model, Run, Sweep, Task
 from reports.search_table import search_table
 from reports.sentences import Marks, Named, sentences
@@ -30,91 +30,13 @@ BRIGHTNESS = (
 )
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its file name (no ending), what it shows in one line, and how to read it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """The verdict on one strategy: its name for people, and the words that follow it."""
-
-    label: str
-    strategy: str
-    text: str
-
-
-@dataclass(frozen=True)
-class TaskPart:
-    """All there is on one task: its marks in full, what it is, tables and pictures."""
-
-    name: str
-    marks: tuple[str, ...]
-    description: str
-    tables: tuple[tuple[str, Table], ...]
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class SweepPart:
-    """All there is on one task over its training-set sizes; `searches` are those of the sizes but the largest."""
-
-    name: str
-    marks: tuple[str, ...]
-    sentences: tuple[Sentence, ...]
-    table: Table
-    pictures: tuple[Picture, ...]
-    searches: tuple[tuple[str, Table], ...]
-
-
-@dataclass(frozen=True)
-class ModelPart:
-    """All there is on one model: the verdict first, the published claims it bears on, then what proves it."""
-
-    title: str
-    description: str
-    sentences: tuple[Sentence, ...]
-    table: Table
-    claims: tuple[tuple[str, Table], ...]
-    pictures: tuple[Picture, ...]
-    sweeps: tuple[SweepPart, ...]
-    tasks: tuple[TaskPart, ...]
-    costs: tuple[tuple[str, Table], ...]
-
-
-@dataclass(frozen=True)
-class Content:
-    """A whole report. `marks` are (symbol, mark) pairs, `strategies` (strategy, name for people, sentence)."""
-
-    title: str
-    facts: tuple[str, ...]
-    done: int
-    planned: int
-    models: tuple[ModelPart, ...]
-    marks: tuple[tuple[str, str], ...]
-    strategies: tuple[tuple[str, str, str], ...]
-    failed: Table
-    warnings: Table
-    damaged: tuple[str, ...]
-    outstanding: tuple[str, ...]
-    conditions: Table
-    fingerprints: Table
-    command: str
-    suite_hash: str
-
-
 def build(run: Run) -> Content:
     """The content of a run's report, as far as the run has got."""
     marks = Marks(run.marks)
     several = len(run.models) > 1
     damaged = [f"{bad.path.name}, line {bad.number}: {bad.reason}" for bad in run.bad]
     return Content(
-        title=run.manifest.suite,
+        title=run.manifest.title,
         facts=_facts(run),
         done=len(run.latest),
         planned=len(run.cells),
@@ -189,6 +111,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         sentences=tuple(
             Sentence(label(row.name, row.strategy), row.strategy, text) for row, text in sentences(verdict, marks)
         ),
+        cautions=cautions(verdict, marks),
         table=verdict_table(verdict, marks),
         claims=((CLAIMS, claims),) if claims is not None else (),
         pictures=_overview(verdict, marks),
@@ -276,6 +199,7 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
         name=marks.named(task).text,
         marks=task.marks,
         description=next(described, ""),
+        cautions=few_examples(task, marks),
         tables=tuple((title, table) for title, table in shown if table is not None),
         pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from reports.changes import Change, Place, Standing, missing
 from reports.run import REFERENCE, Run
-from reports.statistics import Interval, Values, round_medians, welch_interval
+from reports.statistics import Interval, Values, clears, round_medians, welch_interval
 from reports.verdict import Cost, shape_costs
 
 RATIOS = ("step_ratio", "memory_ratio")
@@ -92,7 +92,7 @@ def _log_change(name: str, place: Place, before: Values, after: Values, floors: 
         standing, reason = "noise", "within the noise of both runs"
     elif interval is None:
         reason = "one round gives no interval"
-    elif not interval.includes(0.0) and all(size > floor for floor in known):
+    elif not interval.includes(0.0) and all(clears(size, floor) for floor in known):
         standing, reason = "clear", None
     return Change(name, place, start, end, interval, min(len(before), len(after)), standing, reason)
 

@@ -28,6 +28,9 @@ GLOSSARY: dict[str, str] = {
     "mean over rounds. Ratios are comparable between machines, seconds are not.",
     "noise floor": "How far full fine-tuning timed a second time may lie from itself, at the far end of its interval. "
     "No smaller difference in step time is called one.",
+    "below the noise": "The ratio lies within the noise floor, even where its interval leaves out 1: the interval "
+    "says how well the rounds of one run agree, the noise floor how far apart two timings of the same thing came out. "
+    "Only a ratio beyond both is called faster or slower.",
     "peak memory": "The most memory one training step holds, measured apart from time: the allocator's peak on an "
     "accelerator, the bytes of live tensors on a CPU.",
     "file": "The delta: what fine-tuning changed, head included, as one safetensors file.",

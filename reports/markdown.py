@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from reports import formats
-from reports.content import Content, ModelPart, Picture, Sentence
 from reports.glossary import GLOSSARY
+from reports.parts import Content, ModelPart, Picture, Sentence
 from reports.table import Cell, Table
 
 
@@ -51,10 +51,14 @@ def _line(cells: Sequence[str], *, raw: bool = False) -> str:
 
 def _verdict(model: ModelPart, pictures: bool) -> list[str]:
     parts = [f"## {escape(model.title) or 'Verdict'}", escape(model.description)]
-    parts += [_sentences(model.sentences), table(model.table)]
+    parts += [_sentences(model.sentences), *_cautions(model.cautions), table(model.table)]
     for title, source in model.claims:
         parts += [f"### {title}", table(source)]
     return [*parts, *(_pictures(model.pictures) if pictures else [])]
+
+
+def _cautions(cautions: Sequence[str]) -> list[str]:
+    return [f"**Caution:** {escape(text)}" for text in cautions]
 
 
 def _sentences(sentences: Sequence[Sentence]) -> str:
@@ -71,6 +75,7 @@ def _proof(model: ModelPart, pictures: bool) -> list[str]:
             parts += [f"### {escape(title)}", table(source)]
     for task in model.tasks:
         parts += [f"## Task {escape(task.name)}{suffix}", escape(task.description), *map(escape, task.marks)]
+        parts += _cautions(task.cautions)
         for title, source in task.tables:
             parts += [f"### {title}", table(source)]
         parts += _pictures(task.pictures) if pictures else []

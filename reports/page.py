@@ -7,9 +7,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import content, drawing, markdown, palette, run
-from reports.content import Content, Picture
 from reports.files import write_atomic
 from reports.glossary import GLOSSARY
+from reports.parts import Content, Picture
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "figures"
 

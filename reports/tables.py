@@ -8,12 +8,13 @@ from bench.metrics import Metric
 from bench.record import CostCell, QualityCell, Record
 from bench.results import CostResult, QualityResult
 from reports import formats
+from reports.cautions import unusable_times
 from reports.formats import metric
 from reports.palette import label
 from reports.run import Arm, Run, Shape, Task
-from reports.statistics import summarize
+from reports.statistics import noise_floor, summarize
 from reports.table import Cell, Column, Table, bars, plain
-from reports.verdict import Cost, Value, against, reference_arm, shape_costs
+from reports.verdict import Cost, Value, aa_ratio, against, reference_arm, shape_costs
 from reports.verdict_table import difference_cell, step_cell
 
 
@@ -126,7 +127,8 @@ def cost_table(shape: Shape, order: Mapping[str, int]) -> Table:
     steps = sorted({cost.result.step.steps for cost in costs if cost.result is not None})
     timed = f"{' or '.join(map(str, steps))} timed steps each" if steps else "nothing timed yet"
     caption = f"One training step at {shape.label}: {timed}, cells interleaved. Memory is measured apart from time."
-    return Table(caption, columns, tuple(rows))
+    warned = unusable_times(shape.label, noise_floor(aa_ratio(shape)))
+    return Table(" ".join([caption, *warned]), columns, tuple(rows))
 
 
 def failed_table(run: Run) -> Table:

@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports import formats, run
+from reports.cautions import cautions
 from reports.palette import label
 from reports.run import Model
 from reports.sentences import Marks
@@ -29,9 +30,10 @@ def verdict(folder: Path) -> RenderableType:
     marks = Marks(found.marks)
     parts: list[RenderableType] = []
     for model in found.models:
-        parts.append(Text(f"{found.manifest.suite}: {model.name}, {model.precision}", style="bold"))
+        parts.append(Text(f"{found.manifest.title}: {model.name}, {model.precision}", style="bold"))
         judged = judge(model)
         parts.append(Stacked(verdict_table(judged, marks)))
+        parts += [Text(caution) for caution in cautions(judged, marks)]
         parts += _sweeps(model, judged)
     parts += [Text(f"{symbol} {mark}") for mark, symbol in marks.symbols.items()]
     for record in found.failed:

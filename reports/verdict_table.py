@@ -70,7 +70,11 @@ def _caption(verdict: Verdict) -> str:
         parts.append("differences to full fine-tuning are paired by seed, bold where decided")
         parts.append("gap: train sample minus evaluation")
     if verdict.floor is not None:
-        parts.append(f"noise floor of step times {formats.floor(verdict.floor)}, from full fine-tuning timed twice")
+        parts.append(
+            "a step time is faster or slower only beyond both its interval, which says how well the rounds of this "
+            f"run agree, and the noise floor of {formats.floor(verdict.floor)}, by which full fine-tuning timed twice "
+            "may differ from itself"
+        )
     elif verdict.shape is not None:
         parts.append("noise floor of step times unknown: full fine-tuning has not been timed twice")
     if verdict.model.sweeps:

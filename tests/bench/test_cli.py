@@ -131,6 +131,7 @@ def test_a_run_leaves_records_a_report_and_a_verdict(command: list[str], tmp_pat
     assert again.returncode == 0, again.stderr
     compared = program("compare", str(run), str(run), "--fail-on", "step_ratio=+5%", folder=tmp_path)
     assert compared.returncode == 0, compared.stderr + compared.stdout
+    assert "one and the same run" in compared.stdout
 
     program(*command, folder=tmp_path)
     assert len(list((tmp_path / "runs").iterdir())) == 2, "a finished run is not touched: a new one begins"
@@ -263,6 +264,9 @@ def test_tasks_that_users_bring_run_and_a_changed_file_is_noticed(command: list[
     asked = [*command, "--tasks", "tickets.toml,./names.toml", "--skip", "cost", "--seeds", "0", "--run-dir", str(run)]
     ended = program(*asked, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr + ended.stdout
+    title = "tiny (tasks: tickets, names; models: tiny-bert)"
+    assert f"{title}: 4 cells on cpu" in ended.stdout
+    assert f"<h1>{title}</h1>" in (run / "report.html").read_text()
     path = run / "records.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert {(r["cell"]["task"], r["status"], r["audit"] is not None) for r in found} == {

@@ -1,5 +1,6 @@
 """Comparisons: what passes a gate, what breaks it, and what cannot be judged."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from bench.record import Record
 from reports.changes import Change, Judgement, Place, Standing, judge
 from reports.compare import compare, parse_limit
-from synthetic_run import Plan, make_run
+from synthetic_run import LEVELS, Plan, make_run
 
 Alter = Callable[[Record], Record | None]
 
@@ -36,6 +37,16 @@ def code(tmp_path: Path, alter: Alter, *limits: str) -> int:
 
 def test_a_run_equals_itself(tmp_path: Path) -> None:
     assert code(tmp_path, lambda record: record, "accuracy=-1.0", "step_ratio=+5%", "peak_allocated_bytes=+1%") == 0
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(alter=lambda _: None)])
+def test_a_run_compared_with_itself_is_said_to_be(plan: Plan, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", plan)
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    other = make_run(tmp_path / "other", replace(plan, random_seed=8, created="2025-11-25T08:00:00Z"))
+    text = compare([folder, folder, copied, other]).markdown()
+    assert text.count("one and the same run") == 2
+    assert "one and the same run" not in text[text.index("## other") :]
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(-0.02, 1), (0.02, 0), (-0.005, 0)])
@@ -73,6 +84,18 @@ def test_costs_of_different_models_are_not_judged(tmp_path: Path) -> None:
         return record.model_copy(update={"conditions": conditions})
 
     assert code(tmp_path, other, "step_ratio=+5%") == 3
+
+
+@pytest.mark.parametrize(("jitter", "expected"), [(0.008, 1), (1.5, 3)])
+def test_step_times_of_a_busy_machine_judge_nothing(
+    jitter: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(quality=False, strategies=("full", "bitfit"), jitter=jitter)
+    folders = []
+    for name, ratio in (("before", 0.01), ("after", 1.0)):
+        monkeypatch.setitem(LEVELS, "bitfit", (0.8, 0.8, 0.0, ratio, 0.6, 26_112))
+        folders.append(make_run(tmp_path / name, plan))
+    assert compare(folders, [parse_limit("step_ratio=+5%")]).exit_code == expected
 
 
 def test_a_failed_cell_breaks_a_gate(tmp_path: Path) -> None:

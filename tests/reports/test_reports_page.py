@@ -161,6 +161,26 @@ def test_facts_name_all_that_surrounds_the_numbers(whole: Path) -> None:
     assert "2025-11-24 08:00:00 UTC" in facts
 
 
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        (("--seeds", "0"), "embedded"),
+        (("--tasks", "./mine.toml"), "embedded (tasks: mine)"),
+        (("--tasks=./mine.toml", "--models", "../enc"), "embedded (tasks: mine; models: enc)"),
+        (("--strategies", "full,bitfit,bq_b2,frozen"), "embedded (strategies: full, bitfit, bq_b2 and 1 more)"),
+    ],
+)
+def test_a_run_is_titled_by_what_it_ran(options: tuple[str, ...], title: str, tmp_path: Path) -> None:
+    strategies = ("full", "bitfit", "bq_b2", "frozen")
+    plan = Plan(tasks=("mine",), models=("enc",), strategies=strategies, seeds=(0,), options=options)
+    folder = make_run(tmp_path / "run", plan)
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert f"<h1>{title}</h1>" in html
+    assert f"<title>{title}: " in html
+    assert f"{title}: enc, fp32" in printed(folder)
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith("# embedded")
+
+
 def test_the_page_asks_nothing_of_anybody(whole: Path) -> None:
     text = (whole / "report.html").read_text(encoding="utf-8")
     outline = Outline(text)
@@ -209,6 +229,16 @@ def test_a_report_says_how_far_the_run_has_got(tmp_path: Path) -> None:
     assert "15 of 50 cells done" in (folder / "report.md").read_text(encoding="utf-8")
     assert "15 of 50 cells done" in printed(folder)
     assert "strategy=frozen" in text[text.index("Outstanding cells") :]
+
+
+def test_a_ratio_below_the_noise_is_explained_beside_the_table(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(strategies=("full", "bitfit"), quality=False, jitter=0.4))
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert "below the noise" in html[: html.index('class="caption"')]
+    explained = "faster or slower only beyond both its interval"
+    for text in (html, (folder / "report.md").read_text(encoding="utf-8"), " ".join(printed(folder).split())):
+        assert explained in text
+    assert "<dt>below the noise</dt>" in html
 
 
 def test_failures_stay_visible_everywhere(tmp_path: Path) -> None:

@@ -216,7 +216,13 @@ def test_full_is_never_faster_than_itself(rounds: list[float]) -> None:
 
 @pytest.mark.parametrize(
     ("factor", "floor", "verdict"),
-    [(0.5, 0.1, "faster"), (2.0, 0.1, "slower"), (0.95, 0.1, "below the noise"), (0.95, None, "faster")],
+    [
+        (0.5, 0.1, "faster"),
+        (2.0, 0.1, "slower"),
+        (0.95, 0.1, "below the noise"),
+        (0.95, None, "faster"),
+        (0.3, 0.5, "undecided"),
+    ],
 )
 def test_a_ratio_must_clear_the_noise_floor(factor: float, floor: float | None, verdict: str) -> None:
     reference = np.array([[1.0, 1.0], [1.1, 1.1], [0.9, 0.9]])

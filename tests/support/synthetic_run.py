@@ -59,12 +59,15 @@ FULL_SECONDS, FULL_BYTES, ENCODER = 0.184, 352 * 2**20, 22_713_216
 class Plan:
     """What to make up.
 
+    `options` follow the suite in the command the run was made with, `created` is when that was.
     `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
     before it is written, or drop it by returning None.
     `predictions` has, by task, the rows of each sidecar array of test predictions; `labels` the classes of a task.
     """
 
     suite: str = "embedded"
+    options: tuple[str, ...] = ("--seeds", "3")
+    created: str = "2025-11-24T08:00:00Z"
     models: tuple[str, ...] = ("minilm",)
     tasks: tuple[str, ...] = tuple(TASKS)
     strategies: tuple[str, ...] = STRATEGIES
@@ -125,8 +128,8 @@ def make_run(folder: Path, plan: Plan | None = None, **changes: object) -> Path:
         suite=plan.suite,
         suite_hash=suite_hash([cell.key for cell in cells]),
         cells=cells,
-        created_utc="2025-11-24T08:00:00Z",
-        command=["run", plan.suite, "--seeds", "3"],
+        created_utc=plan.created,
+        command=["run", plan.suite, *plan.options],
     )
     store = RunStore.create(folder, manifest)
     for index, cell in enumerate(cells):

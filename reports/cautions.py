@@ -1,0 +1,51 @@
+"""What a reader must know before believing the figures of a verdict, in a line each."""
+
+from reports import formats
+from reports.formats import metric
+from reports.run import Task
+from reports.sentences import Marks
+from reports.statistics import UNUSABLE_FLOOR, share_half_width
+from reports.verdict import Verdict
+
+# A score that is known no better than this, in points of 100, tells few strategies apart.
+COARSE_POINTS = 5.0
+
+
+def cautions(verdict: Verdict, marks: Marks) -> tuple[str, ...]:
+    """Everything of one model that its figures do not show by themselves."""
+    scores = (text for task in verdict.model.tasks for text in few_examples(task, marks))
+    return (*scores, *unusable_times(verdict.shape, verdict.floor))
+
+
+def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:
+    """A line where the evaluation split is too small to know one score to within COARSE_POINTS; else nothing.
+
+    Intervals over seeds cannot show it: every seed is scored on the same examples.
+    """
+    found = [result for arm in task.arms for _, result in arm.results]
+    known = [(result.evaluation.examples, score) for result in found if (score := result.headline_score) is not None]
+    if task.headline is None or not known or metric(task.headline).unit != "fraction":
+        return ()
+    lowest = metric(task.headline).lowest
+    span = 1.0 - lowest
+    # As shares of the metric's range, whatever a record holds.
+    widths = [(span * share_half_width(min(max((s - lowest) / span, 0.0), 1.0), n), n) for n, s in known]
+    width, examples = max(widths)
+    if 100 * width <= COARSE_POINTS:
+        return ()
+    counted = formats.count(examples, "example")
+    return (
+        f"{marks.named(task).text} is scored on {counted}: one score may lie up to {100 * width:.0f} points off what "
+        "many more would give, whatever the seeds say, which are all scored on the same ones.",
+    )
+
+
+def unusable_times(shape: str | None, floor: float | None) -> tuple[str, ...]:
+    """A line where the noise floor of a batch shape is too high for any step time to be decided; else nothing."""
+    if floor is None or floor <= UNUSABLE_FLOOR:
+        return ()
+    return (
+        f"Step times at {shape} decide nothing in this run: with a noise floor of {formats.floor(floor)}, above "
+        f"{formats.floor(UNUSABLE_FLOOR)}, even a strategy that saves all gradients of weights would not stand out "
+        "from full fine-tuning. Time them again on a machine that does nothing else, with more rounds.",
+    )

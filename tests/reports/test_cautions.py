@@ -1,0 +1,100 @@
+"""What a report warns of beside its figures: scores of few examples, step times of a machine that was not quiet."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from bench.record import Record
+from reports import formats, page, run, terminal
+from reports.cautions import cautions
+from reports.sentences import Marks
+from reports.statistics import share_half_width
+from reports.verdict import judge
+from synthetic_run import Plan, make_run
+
+QUESTIONS = Plan(tasks=("questions",), strategies=("full", "bitfit"), cost=False)
+
+
+def scored(examples: int, score: float | None, headline: str = "accuracy") -> Callable[[Record], Record]:
+    """Gives every quality record this score on so many evaluation examples."""
+
+    def alter(record: Record) -> Record:
+        if record.quality is None:
+            return record
+        split = record.quality.evaluation.model_copy(update={"examples": examples, "scores": {headline: score}})
+        splits = dict.fromkeys(("evaluation", "selection", "train_sample"), split)
+        return record.model_copy(
+            update={"quality": record.quality.model_copy(update={"headline": headline, **splits})}
+        )
+
+    return alter
+
+
+def said(folder: Path) -> tuple[str, ...]:
+    loaded = run.load(folder)
+    return cautions(judge(loaded.models[0]), Marks(loaded.marks))
+
+
+@pytest.mark.parametrize(
+    ("examples", "score", "headline", "points"),
+    [
+        (20, 0.5, "accuracy", "20"),
+        (20, 1.0, "accuracy", "8"),
+        (370, 0.5, "accuracy", "5"),
+        (390, 0.5, "accuracy", None),
+        (150, 0.9, "accuracy", None),
+        (1500, 0.0, "pearson", "5"),
+        (1600, 0.0, "pearson", None),
+        (20, 1.2, "f1", "8"),
+        (20, None, "accuracy", None),
+        (20, 0.5, "mean_absolute_error", None),
+    ],
+)
+def test_a_score_of_few_examples_is_said_to_be_one(
+    examples: int, score: float | None, headline: str, points: str | None, tmp_path: Path
+) -> None:
+    folder = make_run(tmp_path / "run", Plan(**vars(QUESTIONS) | {"alter": scored(examples, score, headline)}))
+    found = said(folder)
+    if points is None:
+        assert found == ()
+    else:
+        (text,) = found
+        assert text.startswith(
+            f"questions is scored on {examples:,} examples: one score may lie up to {points} points"
+        )
+
+
+def test_few_examples_are_said_in_the_verdict_and_in_the_section(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(alter=scored(20, 0.8)))
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert html.count("questions is scored on 20 examples") == 2
+    assert html.count("pos-synthetic † is scored on 20 examples") == 2
+    assert html.index("is scored on 20 examples") < html.index("<table")
+    assert (folder / "report.md").read_text(encoding="utf-8").count("**Caution:** questions is scored on") == 2
+    out = StringIO()
+    Console(file=out, width=400).print(terminal.verdict(folder))
+    assert out.getvalue().count("questions is scored on 20 examples") == 1
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 20), (10, 20), (20, 20), (277, 300)])
+def test_the_width_is_that_of_wilsons_interval(right: int, n: int) -> None:
+    expected = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert share_half_width(right / n, n) == pytest.approx((expected.high - expected.low) / 2)
+
+
+def test_step_times_of_a_busy_machine_decide_nothing(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", Plan(quality=False, jitter=1.5, shapes=((16, 64), (32, 128))))
+    found = judge(run.load(folder).models[0])
+    ratios = [row.cost.ratio for row in found.rows if row.cost is not None and row.cost.ratio is not None]
+    assert {ratio.verdict for ratio in ratios} <= {"below the noise", "undecided"}
+    (text,) = said(folder)
+    assert text.startswith("Step times at 16 \N{MULTIPLICATION SIGN} 64 tokens decide nothing in this run")
+    assert f"noise floor of {formats.floor(found.floor or 0)}, above 50%" in text
+    html = page.write(folder, figures=False).read_text(encoding="utf-8")
+    assert f'<p class="caution">{text}</p>' in html
+    assert "Step times at 32 \N{MULTIPLICATION SIGN} 128 tokens decide nothing" in html[html.index('id="cost"') :]
+    assert said(make_run(tmp_path / "quiet", Plan(quality=False))) == ()
