@@ -103,7 +103,8 @@ def _cut(
         units[_unit(example)][own] += 1
     left = Counter(room)
     taken: set[str] = set()
-    for unit in sorted(units, key=_place):
+    # Not the order that is kept: rows of a class whose room is used up early would then crowd the head of the rest.
+    for unit in sorted(units, key=lambda unit: _place(f"cut {unit}")):
         if units[unit] <= left:
             taken.add(unit)
             left -= units[unit]

@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from random import Random
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +84,19 @@ def test_selection_has_the_classes_in_the_shares_of_the_training_data(labels: li
     for label, size in Counter(labels).items():
         found = sum(example.label == label for example in selection)
         assert abs(found - len(selection) * size / len(train)) < 1
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_the_first_training_examples_have_the_classes_in_the_shares_of_all(share: float) -> None:
+    """Size sweeps, curves and train samples take the head of the training split."""
+    sizes, deviations = (30, 100, 300), []
+    for pool in range(100):
+        train = [Example((f"pool {pool} sentence {n}",), int(n % 10 < 10 * share)) for n in range(2000)]
+        labels = np.array([example.label for example in split_official(train, []).train])
+        deviations.append([(labels[:size].mean() - share) / np.sqrt(share * (1 - share) / size) for size in sizes])
+    spread = np.std(deviations, axis=0)
+    assert np.all(spread < 1.25), spread
+    assert np.all(np.abs(np.mean(deviations, axis=0)) < 0.4)
 
 
 @given(st.lists(st.floats(-4, 4), min_size=10, max_size=400, unique=True))
