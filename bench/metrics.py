@@ -68,6 +68,7 @@ METRICS: dict[str, Metric] = {
         Metric("mean_absolute_error", "mean absolute error", "loss", False),
         Metric("loss", "loss", "loss", False),
         Metric("generalization_gap", "generalization gap", "fraction", False),
+        Metric("error_gap", "generalization gap in the error", "loss", False),
         Metric("training_seconds", "training time", "seconds", False),
         Metric("step_seconds", "step time", "seconds", False),
         Metric("step_ratio", "step time / full", "ratio", False),

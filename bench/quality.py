@@ -121,14 +121,15 @@ def _arrays(fitted: Fitted, final: _Final, splits: Splits) -> Arrays:
 
 
 def _warnings(cell: TrainingCell, splits: Splits, task: TaskData) -> tuple[str, ...]:
-    """What a reader should know of how the splits were scored."""
+    """What a reader should know of how the splits were read and scored."""
     found = []
-    full = int((splits.evaluation.lengths >= cell.max_length).sum())
-    if full and splits.evaluation.windows is None:
-        found.append(
-            f"{full} of {len(splits.evaluation)} evaluation examples fill all {cell.max_length} tokens: what goes "
-            "beyond is cut off"
-        )
+    for name, split in (("training", splits.train), ("evaluation", splits.evaluation)):
+        full = int((split.lengths >= cell.max_length).sum())
+        if full and split.windows is None:
+            found.append(
+                f"{full} of {len(split)} {name} examples fill all {cell.max_length} tokens: what goes beyond "
+                "is cut off"
+            )
     if splits.evaluation.unscored:
         found.append(f"{splits.evaluation.unscored} evaluation words were cut off or left no token: not scored")
     if task.unseen and (words := int((splits.evaluation.labels >= task.outputs).sum())):

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.metrics import METRICS
+
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
 
 
@@ -67,7 +69,8 @@ class Checkpoints(Frozen):
 class Tried(Frozen):
     """One training of a search, and its headline score on the selection split; None where it has none.
 
-    It took `epochs`, or `steps` where the cell names those; the other one is None.
+    It was given `epochs`, or `steps` where the cell names those; the other one is None. `stopped_after` says after
+    how many of them it ended early; None: it took them all.
     """
 
     learning_rate: float
@@ -78,11 +81,17 @@ class Tried(Frozen):
     selection_score: float | None
     training_seconds: float | None
     steps: int | None = None
+    stopped_after: float | None = None
 
     @property
     def length(self) -> float:
-        """How long it trained, in epochs or in steps."""
+        """How long it was to train, in epochs or in steps."""
         return self.epochs or self.steps or 0
+
+    @property
+    def spent(self) -> float:
+        """How long it trained, in epochs or in steps."""
+        return self.length if self.stopped_after is None else self.stopped_after
 
 
 class Searched(Frozen):
@@ -160,10 +169,12 @@ class QualityResult(Frozen):
 
     @property
     def gap(self) -> float | None:
-        """Generalization gap in score: train sample minus as large a sample of evaluation, in the headline metric."""
-        train = self.train_sample.scores[self.headline]
+        """Generalization gap in the headline metric: how far the train sample is ahead of evaluation, equally many.
+
+        Train minus evaluation, or evaluation minus train where less is better.
+        """
         evaluation = (self.gap_sample or self.evaluation).scores[self.headline]
-        return None if train is None or evaluation is None else train - evaluation
+        return _lead(self.headline, self.train_sample.scores[self.headline], evaluation)
 
     @property
     def loss_gap(self) -> float:
@@ -180,9 +191,14 @@ class QualityResult(Frozen):
         return None if found is None else found.scores.get(self.extra_headline(name))
 
     def domain_gap(self, name: str) -> float | None:
-        """Evaluation minus the extra set `name`, both in the metric that set is judged by."""
-        evaluation, extra = self.evaluation.scores.get(self.extra_headline(name)), self.extra_score(name)
-        return None if evaluation is None or extra is None else evaluation - extra
+        """How far evaluation is ahead of the extra set `name`, both in the metric that set is judged by."""
+        metric = self.extra_headline(name)
+        return _lead(metric, self.evaluation.scores.get(metric), self.extra_score(name))
+
+
+def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None:
+    """By how much the first score is the better one; None where one does not exist."""
+    return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
 class StepTimes(Frozen):

@@ -43,14 +43,20 @@ SCORES: dict[str, Score] = {
     "exact_match": answers.exact_match,
     "answer_f1": answers.answer_f1,
 }
+RESOLUTION = float(np.finfo(np.float32).eps)
 SPAN_METRICS = frozenset({"span_f1"})
 ANSWER_METRICS = frozenset({"exact_match", "answer_f1"})
 FLOAT_METRICS = frozenset({"pearson", "spearman", "mean_absolute_error"})
 
 
 def _correlation(function: Callable[[Any, Any], Any], predictions: Any, references: Any) -> float:
-    """A correlation, NaN where one side is constant: it does not exist there, and no warning need say so."""
-    if len(predictions) < 2 or np.ptp(predictions) == 0 or np.ptp(references) == 0:
+    """A correlation, NaN where one side is constant: it does not exist there, and no warning need say so.
+
+    Values that differ by no more than single precision resolves are one value.
+    """
+    if len(predictions) < 2 or any(
+        np.ptp(side) <= RESOLUTION * np.abs(side).max() for side in (predictions, references)
+    ):
         return math.nan
     return float(function(predictions, references).statistic)
 
@@ -180,10 +186,27 @@ def score(
         values = metric.compute(predictions=given, references=spans.gold_texts(encoded.windows, examples))
     elif set(metric.names) & SPAN_METRICS:
         named = [[[label_names[int(i)] for i in side] for side in piece] for piece in pieces]
-        values = metric.compute(predictions=[n[0] for n in named], references=[n[1] for n in named])
+        reopened = [_reopened(*sides) for sides in named]
+        values = metric.compute(predictions=[n[0] for n in reopened], references=[n[1] for n in reopened])
     else:
         values = metric.compute(predictions=predictions, references=references)
     return Scored(SplitScores(examples=len(examples), loss=loss, scores=dict(values)), predictions, references)
+
+
+def _reopened(predicted: list[str], true: list[str]) -> tuple[list[str], list[str]]:
+    """Tags of a sentence; a span whose first word left no token begins at its next word, on both sides."""
+    places = [place for place in range(len(true)) if _continues_nothing(true, place)]
+    sides = ([*predicted], [*true])
+    for place in places:
+        for tags, given in zip(sides, (predicted, true), strict=True):
+            if _continues_nothing(given, place):
+                tags[place] = f"B-{given[place][2:]}"
+    return sides
+
+
+def _continues_nothing(tags: Sequence[str], place: int) -> bool:
+    """Whether a tag says to go on with a span that the word before it is not part of."""
+    return tags[place].startswith("I-") and (place == 0 or tags[place - 1][2:] != tags[place][2:])
 
 
 def _run(

@@ -13,7 +13,7 @@ import strategies
 from bench.cell import QualityCell, Search, TrialCell
 from bench.metrics import METRICS
 from bench.record import Record
-from bench.results import Searched, Tried
+from bench.results import Searched, TrialResult, Tried
 
 RunTrial = Callable[[TrialCell], Record]
 Merit = Callable[[float | None], float]
@@ -41,9 +41,12 @@ def rungs(search: Search) -> list[Rung]:
     return [Rung(count, 0.5 ** (len(counts) - place)) for place, count in enumerate(counts)]
 
 
-def budget(search: Search, length: float) -> float:
-    """Epochs, or steps, of training a search may spend for a cell that trains for so many."""
-    return length * len(search.seeds) * sum(rung.rates * rung.share for rung in rungs(search))
+def budget(cell: QualityCell) -> float:
+    """Epochs, or steps, that the search for a cell's learning rate may spend; 0 where its rate is given."""
+    search = cell.learning_rate
+    if not isinstance(search, Search):
+        return 0.0
+    return len(search.seeds) * sum(rung.rates * _length(cell, rung.share) for rung in rungs(search))
 
 
 def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
@@ -56,14 +59,14 @@ def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
     search = cell.learning_rate
     if not isinstance(search, Search):
         return None
-    left, tried = sorted(search.rates), list[Tried]()
+    left, tried, found = sorted(search.rates), list[Tried](), list[Tried]()
     for rung in rungs(search):
         records = [run_trial(trial) for rate in left for trial in _trials(cell, search, rate, rung.share)]
         found = [_tried(record) for record in records]
         tried += found
         left = _best_first(left, found, _merit(records))
         left = left[: -(-rung.rates // 2)] if search.method == "halving" else left
-    last = [one.selection_score for one in tried if one.learning_rate == left[0]]
+    last = [one.selection_score for one in found if one.learning_rate == left[0]]
     if None in last:
         raise SearchFailedError("no learning rate of the search could be scored: " + _reasons(tried))
     return Searched(learning_rate=left[0], method=search.method, tried=tried)
@@ -73,14 +76,12 @@ def _trials(cell: QualityCell, search: Search, rate: float, share: float) -> Ite
     random = strategies.check(cell.strategy).random
     for seed in search.seeds:
         changed = {"learning_rate": rate, "seed": seed, "mask_seed": seed if random else 0}
-        yield cell.trial(**changed, **_shortened(cell, share))
+        yield cell.trial(**changed, **{cell.length_unit: _length(cell, share)})
 
 
-def _shortened(cell: QualityCell, share: float) -> dict[str, float]:
+def _length(cell: QualityCell, share: float) -> float:
     """That share of the cell's epochs, or of its steps, at least one of these."""
-    if cell.steps is None:
-        return {"epochs": share * cell.length}
-    return {"steps": max(1, round(share * cell.steps))}
+    return share * cell.length if cell.steps is None else max(1, round(share * cell.steps))
 
 
 def _tried(record: Record) -> Tried:
@@ -96,7 +97,15 @@ def _tried(record: Record) -> Tried:
         reason=record.reason,
         selection_score=trial.selection.scores[trial.headline] if trial and record.status == "ok" else None,
         training_seconds=trial.training_seconds if trial else None,
+        stopped_after=_stopped_after(cell, trial) if trial else None,
     )
+
+
+def _stopped_after(cell: TrialCell, trial: TrialResult) -> float | None:
+    """Epochs or steps after which a trial ended for want of a better epoch; None where it trained to its end."""
+    if trial.checkpoints is None or not trial.checkpoints.stopped:
+        return None
+    return len(trial.checkpoints.tried) if cell.steps is None else trial.steps
 
 
 def _merit(records: Sequence[Record]) -> Merit:

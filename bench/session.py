@@ -74,7 +74,7 @@ class Session:
         self.options = options
         self._tasks: dict[str, TaskData] = {}
         self._pristine: dict[tuple[object, ...], Pristine] = {}
-        self._splits: dict[tuple[object, ...], Splits] = {}
+        self._encoded: dict[tuple[object, ...], Encoded] = {}
 
     def deadline(self) -> float | None:
         """When a cell that begins now is out of time, on the clock of time.monotonic()."""
@@ -116,23 +116,22 @@ class Session:
         return self._pristine[key]
 
     def splits(self, cell: TrainingCell) -> Splits:
-        """The tokenised splits of a quality cell, shared by all cells that differ in strategy or seed only."""
-        limits = (cell.train_examples, cell.selection_examples, cell.evaluation_examples)
-        key = (cell.model, cell.task, cell.max_length, *limits)
-        if key not in self._splits:
-            task, tokenizer = self.task(cell.task), self.pristine(cell).tokenizer
+        """The tokenised splits of a quality cell; each is shared by all cells that take as much of it."""
+        task, limit = self.task(cell.task), cell.evaluation_examples
+        return Splits(
+            self._encode(cell, "train", task.train, cell.train_examples),
+            self._encode(cell, "selection", task.selection, cell.selection_examples),
+            self._encode(cell, "evaluation", task.evaluation, limit),
+            {name: self._encode(cell, f"extra {name}", examples, limit) for name, examples in task.extra.items()},
+            {name: self._encode(cell, name, rows, None) for name, rows in self.test_files(cell.task).items()},
+        )
 
-            def encoded(examples: Sequence[Example], limit: int | None) -> Encoded:
-                return encode(examples[:limit], task.kind, tokenizer, cell.max_length)
-
-            self._splits[key] = Splits(
-                encoded(task.train, cell.train_examples),
-                encoded(task.selection, cell.selection_examples),
-                encoded(task.evaluation, cell.evaluation_examples),
-                {name: encoded(examples, cell.evaluation_examples) for name, examples in task.extra.items()},
-                {name: encoded(examples, None) for name, examples in self.test_files(cell.task).items()},
-            )
-        return self._splits[key]
+    def _encode(self, cell: TrainingCell, split: str, examples: Sequence[Example], limit: int | None) -> Encoded:
+        key = (cell.model, cell.task, cell.max_length, split, limit)
+        if key not in self._encoded:
+            tokenizer = self.pristine(cell).tokenizer
+            self._encoded[key] = encode(examples[:limit], self.task(cell.task).kind, tokenizer, cell.max_length)
+        return self._encoded[key]
 
     def test_files(self, name: str) -> dict[str, Sequence[Example]]:
         """The official test rows of a task by the name their predictions get; none where nobody asked for them."""

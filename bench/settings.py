@@ -1,11 +1,12 @@
 """What a suite may say of its cells: the sections of its file, their fields, and what each field takes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from bench.cell import Fraction, Pooling, Positive, Precision, Rate, Seed
 
+Item = TypeVar("Item")
 Names = Annotated[list[str], Field(min_length=1)]
 ALL = "all"
 # Two ways to say one thing: a layer of settings that says it in one way puts away what layers below said in the other.
@@ -27,6 +28,12 @@ def _distinct(sizes: list[int | str]) -> list[int | str]:
     if len(sizes) < 2 or len(set(sizes)) < len(sizes):
         raise ValueError(f"{sizes} are not two or more different sizes; for a single one write train_examples")
     return sizes
+
+
+def _unique(values: list[Item]) -> list[Item]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} holds a value twice")
+    return values
 
 
 Size = Annotated[int | Literal["all"], BeforeValidator(_size)]
@@ -67,7 +74,7 @@ class Training(Section):
     checkpoint: Literal["last", "best"] | None = None
     patience: Positive | None = None
     learning_rate: dict[str, Rate] = {}
-    search: dict[str, Annotated[list[Rate], Field(min_length=2)]] = {}
+    search: dict[str, Annotated[list[Rate], Field(min_length=2), AfterValidator(_unique)]] = {}
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Training":
@@ -80,11 +87,11 @@ class Training(Section):
 class Quality(Training):
     """The matrix of quality cells: every model x task x strategy x seed.
 
-    `search_seeds` are trained at by the trials of a search, which should not be seeds of the results themselves.
+    `search_seeds` are trained at by the trials of a search; they must not be seeds of the results themselves.
     """
 
     search_method: Literal["grid", "halving"] = "grid"
-    search_seeds: Annotated[list[Seed], Field(min_length=1)] = [11]
+    search_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)] = [11]
     models: Names
     tasks: Names
     strategies: Names

@@ -218,6 +218,10 @@ def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Sear
     entry = strategies.check(strategy)
     if settings.get("weight_decay") and not entry.decays:
         raise InputError(f"strategy {strategy!r} needs weight_decay = 0: it would move weights that do not train")
+    if isinstance(rate, Search) and settings["seed"] in rate.seeds:
+        raise InputError(
+            f"seed {settings['seed']} is one of search_seeds too: a rate must not be chosen at its own seed"
+        )
     drawn = {"mask_seed": settings["seed"]} if entry.random else {}
     named = {"strategy": strategy, "learning_rate": rate}
     try:
@@ -227,15 +231,18 @@ def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Sear
 
 
 def _check_budgets(cells: list[QualityCell]) -> None:
-    searches: dict[tuple[str, str], dict[str, str]] = {}
+    """Of a task either no strategy is searched, or all are and with the same budget; a given rate counts as none."""
+    budgets: dict[tuple[str, str], dict[str, str]] = {}
     for cell in cells:
-        if isinstance(cell.learning_rate, Search):
-            spent = f"{budget(cell.learning_rate, cell.length):g} {cell.length_unit}"
-            searches.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
-    for (_, task), budgets in searches.items():
-        if len(set(budgets.values())) > 1:
-            listed = ", ".join(f"{strategy} {spent}" for strategy, spent in budgets.items())
-            raise InputError(f"every strategy needs the same search budget, but on {task!r} they differ: {listed}")
+        spent = f"{budget(cell):g} {cell.length_unit}"
+        budgets.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
+    for (_, task), found in budgets.items():
+        if len(set(found.values())) > 1:
+            listed = ", ".join(f"{strategy} {spent}" for strategy, spent in found.items())
+            raise InputError(
+                f"every strategy needs the same search budget, but on {task!r} they differ: {listed}; "
+                "give rates to all of them or searches to all"
+            )
 
 
 def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search:
@@ -250,6 +257,6 @@ def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Se
             if name in fixed:
                 return fixed[name]
             if name in searched:
-                rates = tuple(sorted(set(searched[name])))
+                rates = tuple(sorted(searched[name]))
                 return Search(method=section.search_method, rates=rates, seeds=tuple(section.search_seeds))
     raise InputError(f"no learning rate for strategy {strategy!r}; set one with --learning-rate {strategy}=1e-3")

@@ -4,7 +4,6 @@ The claims and their figures are those of BitFit (Ben Zaken et al., ACL 2022, ar
 averages over GLUE's development sets with BERT-base. The figures are recalled, not read from the paper.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,7 +41,7 @@ class Claim:
 
     text       the statement
     published  by how many points the first was ahead; None where no figure was given
-    value      what is compared; with `less_is_better` the smaller one is ahead
+    of_gap     whether generalization gaps are compared, of which the smaller one is ahead; else headline scores
     margin     how far behind the first may be, as a share: 0.01 is a point
     """
 
@@ -50,8 +49,7 @@ class Claim:
     first: str
     second: str
     published: float | None
-    value: Callable[[QualityResult], float | None] = _score
-    less_is_better: bool = False
+    of_gap: bool = False
     margin: float = 0.0
 
     def judge(self, lead: Difference) -> Outcome:
@@ -69,7 +67,7 @@ CLAIMS = (
     Claim("BitFit beats as many parameters in random rows and columns", "bitfit", "random_rowcol", 2.9),
     Claim("bQ+b2 beats a random subset of BitFit's size", "bq_b2", "random_uniform", 2.6),
     Claim("A random subset beats a frozen encoder", "random_uniform", "frozen", 16.4),
-    Claim("The generalization gap of BitFit is smaller", "bitfit", "full", None, value=_gap, less_is_better=True),
+    Claim("The generalization gap of BitFit is smaller", "bitfit", "full", None, of_gap=True),
 )
 
 
@@ -94,9 +92,9 @@ def _lead(claim: Claim, task: Task) -> Difference | None:
     first, second = best_arm(task, claim.first), best_arm(task, claim.second)
     if first is None or second is None or task.headline is None:
         return None
-    found = against(first, second, claim.value)
-    lower_wins = metric(task.headline).higher_is_better is False
-    if found is None or lower_wins == claim.less_is_better:
+    found = against(first, second, _gap if claim.of_gap else _score)
+    less_wins = claim.of_gap or metric(task.headline).higher_is_better is False
+    if found is None or not less_wins:
         return found
     turned = None if found.interval is None else Interval(-found.interval.high, -found.interval.low)
     return Difference(-found.mean, turned, found.n)

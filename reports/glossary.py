@@ -13,12 +13,12 @@ GLOSSARY: dict[str, str] = {
     "interval": "A 95% Student t interval. With 3 seeds it reaches 2.5 standard deviations either way, so only large "
     "or steady differences are decided.",
     "undecided": "The interval includes the value of no difference, or there is none: it takes more seeds or rounds.",
-    "gap": "Generalization gap: headline score on a sample of the training data minus the evaluation score, both in "
-    "evaluation mode, on samples of equal size.",
+    "gap": "Generalization gap: how far the headline score on a sample of the training data is ahead of the "
+    "evaluation score, both in evaluation mode, on samples of equal size.",
     "extra set": "A further labelled set of a task, of another domain or made as a diagnostic. It is scored once at "
     "the end and decides nothing.",
-    "gap to an extra set": "Score on the evaluation split minus score on the extra set, in the metric the set is "
-    "judged by: how much is lost outside the domain trained on.",
+    "gap to an extra set": "How far the score on the evaluation split is ahead of that on the extra set, in the "
+    "metric the set is judged by: how much is lost outside the domain trained on.",
     "crossover": "The number of training examples at which a strategy and full fine-tuning change places: where the "
     "mean paired difference, drawn over the logarithm of the size, changes its sign. Its interval comes from means "
     "resampled with allowance for few seeds.",

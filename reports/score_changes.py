@@ -23,7 +23,7 @@ ON_REQUEST: Mapping[str, Value] = {
     "loss": lambda result: result.evaluation.loss,
     "training_seconds": lambda result: result.training_seconds,
 }
-LAST = ("generalization_gap", *ON_REQUEST, *COUNTED)
+LAST = ("generalization_gap", "error_gap", *ON_REQUEST, *COUNTED)
 
 
 def score_changes(before: Run, after: Run, wanted: set[str]) -> list[Change]:
@@ -42,7 +42,8 @@ def score_changes(before: Run, after: Run, wanted: set[str]) -> list[Change]:
 def _values(task: Task, wanted: set[str]) -> dict[str, Value]:
     names = [name for name in task.metrics if name == task.headline or name in wanted]
     values: dict[str, Value] = {name: _evaluation(name) for name in names}
-    values["generalization_gap"] = lambda result: result.gap
+    in_points = task.headline is None or metric(task.headline).unit == "fraction"
+    values["generalization_gap" if in_points else "error_gap"] = lambda result: result.gap
     requested = {name: value for name, value in ON_REQUEST.items() if name in wanted}
     return {**values, **requested, **COUNTED}
 

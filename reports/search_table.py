@@ -60,9 +60,15 @@ def _row(arm: Arm, search: Searched | None, headline: Metric) -> tuple[Cell, ...
         Cell(rate(search.learning_rate), strong=True),
         Cell("; ".join(_scores(search.tried, headline))),
         Cell(str(len(search.tried))),
-        Cell(f"{sum(one.length for one in search.tried):g}"),
+        _spent_cell(search.tried),
         Cell(formats.seconds(sum(seconds))),
     )
+
+
+def _spent_cell(tried: Sequence[Tried]) -> Cell:
+    """Epochs or steps trained, and the budget where trials that stopped early left some of it."""
+    spent, given = sum(one.spent for one in tried), sum(one.length for one in tried)
+    return Cell(f"{spent:g}", "" if spent == given else f"of {given:g}, stopped early")
 
 
 def _scores(tried: Sequence[Tried], headline: Metric) -> list[str]:

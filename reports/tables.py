@@ -200,7 +200,7 @@ def _extra_columns(name: str, unit: Metric) -> tuple[Column, ...]:
     return (
         Column("score", unit.label, name),
         Column("against full", "95% interval", name),
-        Column("gap", "evaluation minus this", name),
+        Column("gap", "evaluation is ahead by", name),
         Column("gap", "against full, 95% interval", name),
     )
 

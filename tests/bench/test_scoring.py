@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bench.batching import IGNORED, Encoded
 from bench.metrics import METRICS
-from bench.scoring import SCORES, TaskMetrics, score, task_loss
+from bench.scoring import SCORES, TaskMetrics, predict, score, task_loss
 from bench.tasks.base import HeadKind
 from bench.training import autocast_for
 
@@ -30,6 +30,7 @@ def computed(name: str, predictions: list[object], references: list[object]) -> 
         ("matthews_correlation", [1, 1, 1], [1, 0, 1], 0.0),
         ("pearson", [1.0, 2.0, 3.0], [2.0, 4.0, 6.5], 0.9979487),
         ("pearson", [1.0, 1.0, 1.0], [2.0, 4.0, 6.0], None),
+        ("pearson", [1.0, 1.0 + 1e-9, 1.0], [2.0, 4.0, 6.0], None),
         ("spearman", [1.0, 9.0, 10.0], [1.0, 2.0, 3.0], 1.0),
         ("spearman", [1.0, 2.0], [3.0, 3.0], None),
         ("mean_absolute_error", [1.0, 2.0], [2.0, 4.0], 1.5),
@@ -111,3 +112,34 @@ def test_scoring_leaves_the_mode_as_it_was_and_refuses_what_is_not_finite() -> N
     broken.forward = lambda **inputs: torch.full((2, 3), float("nan"))  # type: ignore[method-assign]
     with pytest.raises(FloatingPointError):
         score(broken, data, np.arange(2), "classification", TaskMetrics(["accuracy"]), autocast_for("fp32", CPU))
+
+
+class Forgetful(Echo):
+    """In training mode it forgets what it echoes."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        logits = super().forward(input_ids, attention_mask, token_type_ids)
+        return nn.functional.dropout(logits, 1.0, self.training)
+
+
+def test_scores_are_taken_in_eval_mode() -> None:
+    model = Forgetful(False).train()
+    data = Encoded(np.array([1, 2]), np.zeros(2, int), np.array([0, 1, 2]), np.array([1, 2]), 0, False, 0)
+    metric = TaskMetrics(["accuracy"])
+    found = score(model, data, np.arange(2), "classification", metric, autocast_for("fp32", CPU))
+    assert found.scores.scores["accuracy"] == 1.0
+    assert predict(model, data, "classification", autocast_for("fp32", CPU)).tolist() == [1, 2]
+
+
+def test_a_span_whose_first_word_left_no_token_begins_at_its_next_word() -> None:
+    """Of 'B-A I-A' the first word is gone, so a model that tags the second one I-A is right."""
+    names = ["O", "B-A", "I-A"]
+    ids = np.array([0, 2, 0, 0, 0, 2])
+    labels = np.array([0, 2, 0, 0, 2, 2])
+    data = Encoded(ids, ids * 0, np.array([0, 3, 6]), labels, 0, True, 0)
+    metric = TaskMetrics(["span_f1"])
+    found = score(Echo(True), data, np.array([0]), "tagging", metric, autocast_for("fp32", CPU), label_names=names)
+    assert found.scores.scores["span_f1"] == 1.0
+    # In the second sentence the model finds the end of the span only, and what it tags there begins nothing.
+    found = score(Echo(True), data, np.array([1]), "tagging", metric, autocast_for("fp32", CPU), label_names=names)
+    assert found.scores.scores["span_f1"] == 0.0

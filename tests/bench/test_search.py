@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import harness, quality, runs, search
-from bench.cell import QualityCell, Search, TrialCell
+from bench.cell import QualityCell, TrialCell
 from bench.errors import InputError
 from bench.record import Record
-from bench.results import SplitScores, TrialResult
+from bench.results import Checkpoint, Checkpoints, SplitScores, TrialResult
 from bench.session import Options, Session
 from bench.store import RunStore
-from bench.suite import parse
+from bench.suite import override, parse
 
 SUITE = """
 name = "searching"
@@ -99,7 +99,7 @@ def test_halving_drops_the_worse_half_and_doubles_the_epochs(record: Record) -> 
     assert found.learning_rate == 1e-3
     by_epochs = {epochs: {t.learning_rate for t in seen if t.length == epochs} for epochs in (2.0, 4.0)}
     assert by_epochs == {2.0: {1e-4, 1e-3, 1e-2, 1e-1}, 4.0: {1e-4, 1e-3}}
-    assert sum(t.length for t in seen) == search.budget(Search(method="halving", rates=(1, 2, 3, 4), seeds=(1, 2)), 8)
+    assert sum(t.length for t in seen) == search.budget(cell("halving"))
 
 
 def test_halving_halves_the_steps_of_a_cell_that_names_them(record: Record) -> None:
@@ -110,6 +110,40 @@ def test_halving_halves_the_steps_of_a_cell_that_names_them(record: Record) -> N
     assert found is not None
     assert {(t.epochs, t.steps) for t in seen} == {(None, 12), (None, 25)}
     assert {(one.epochs, one.steps, one.length) for one in found.tried} == {(None, 12, 12), (None, 25, 25)}
+
+
+def test_a_budget_of_few_steps_counts_the_step_that_every_trial_takes(record: Record) -> None:
+    seen: list[TrialCell] = []
+    few = cell("halving", rates=tuple(10.0**-n for n in range(1, 9)), epochs=None, steps=4)
+    search.choose(few, runner(record, lambda t: t.learning_rate, "accuracy", seen))
+    assert sum(t.length for t in seen) == search.budget(few)
+
+
+@pytest.mark.parametrize("early", [{1e-1: 0.1}, {}])
+def test_a_rate_without_a_score_in_an_early_round_can_still_win(record: Record, early: dict[float, float]) -> None:
+    """Correlations of short trainings may not exist yet."""
+    late = {1e-4: 0.8, 1e-3: 0.7, 1e-1: 0.2}
+    run = runner(record, lambda t: (early if t.length < 4 else late).get(t.learning_rate), "accuracy", [])
+    found = search.choose(cell("halving"), run)
+    assert found is not None
+    assert found.learning_rate == 1e-4
+
+
+def test_what_was_spent_is_what_was_trained_where_trials_stop_early(record: Record) -> None:
+    """A trial of 8 epochs that stops after 3 of them has spent 3."""
+    stopped = Checkpoints(
+        chosen_step=1, stopped=True, tried=[Checkpoint(step=n, score=0.5, loss=1.0) for n in (1, 2, 3)]
+    )
+    run = runner(record, lambda t: t.learning_rate, "accuracy", [])
+
+    def early(trial: TrialCell) -> Record:
+        made = run(trial)
+        assert made.trial is not None
+        return made.model_copy(update={"trial": made.trial.model_copy(update={"checkpoints": stopped})})
+
+    found = search.choose(cell(), early)
+    assert found is not None
+    assert {(one.length, one.spent) for one in found.tried} == {(8.0, 3)}
 
 
 def test_a_rate_with_a_failed_trial_is_never_chosen(record: Record) -> None:
@@ -147,6 +181,15 @@ def test_budgets_must_be_equal_and_rates_are_given_once() -> None:
     text = SUITE.format(method="grid").replace("tiny-bert", "minilm")
     with pytest.raises(InputError, match="same search budget"):
         parse(text.replace("5e-2]\nrandom", "5e-2, 7e-2]\nrandom"), "here").cells(accelerator=False)
+    given = text.replace("bitfit = [1e-3, 1e-2, 5e-2]\n", "") + "[quality.learning_rate]\nbitfit = 1e-3\n"
+    with pytest.raises(InputError, match=r"same search budget.* bitfit 0 epochs, random_uniform 6 epochs"):
+        parse(given, "here").cells(accelerator=False)
+    with pytest.raises(InputError, match="seed 11 is one of search_seeds"):
+        override(parse(text, "here"), {"seeds": [11]}, {}).cells(accelerator=False)
+    with pytest.raises(InputError, match="a value twice"):
+        parse(text.replace("search_seeds = [11]", "search_seeds = [11, 11]"), "here")
+    with pytest.raises(InputError, match="a value twice"):
+        parse(text.replace("5e-2]\nrandom", "5e-2, 5e-2]\nrandom"), "here")
     with pytest.raises(InputError, match="both a learning rate and a search"):
         parse(text + "[quality.learning_rate]\nbitfit = 1e-3\n", "here")
     with pytest.raises(InputError, match="patience"):

@@ -93,6 +93,12 @@ def test_an_error_turns_the_direction_and_has_no_margin_in_points(tmp_path: Path
         assert lower[claim.text] == (["n/a"] * 2 if claim.margin else higher[claim.text])
 
 
+def test_a_gap_is_larger_where_training_is_further_ahead_whatever_the_metric(tmp_path: Path) -> None:
+    for name, alter in (("score", lambda record: record), ("error", mirrored)):
+        found = load(make_run(tmp_path / name, seeds=(0, 1), alter=alter)).models[0].tasks[0].records
+        assert all(record.quality is not None and (record.quality.gap or 0) > 0 for record in found)
+
+
 def test_the_page_and_the_text_have_the_claims(tmp_path: Path) -> None:
     built = content.build(load(make_run(tmp_path / "run")))
     ((title, table),) = built.models[0].claims
