@@ -3,11 +3,11 @@
 The official development file is the evaluation split; the test files have no labels and are predicted on demand.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from bench.tasks.glue_layouts import (
     Layout,
 )
 from bench.tasks.glue_test_files import extra_official_rows, official_rows
+from bench.tasks.numbers import finite
 from bench.tasks.sources import Row, Split, find, read_table, read_text
 from bench.tasks.splits import extra_set, split_official
 
@@ -134,7 +135,7 @@ def _rows(split: Split, layout: Layout, source: Source) -> Iterator[Row]:
 
 def _sentence(where: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: a sentence is {value!r}, not text")
+        raise DataError(f"{where}: a sentence is {shown(value)}, not text")
     return (value or "").strip()
 
 
@@ -194,12 +195,10 @@ def _from_value(layout: Layout) -> Parse:
 
 def _score(where: str, value: Any) -> float:
     """A similarity score, as the nearest number of single precision writes itself: the hub keeps no more."""
-    try:
-        score = float(str(np.float32(value)))
-    except (TypeError, ValueError):
-        score = math.nan
+    number = finite(value)
+    score = None if number is None else float(str(np.float32(number)))
     if score == UNLABELLED:
         raise DataError(f"{where}: score -1, as in the hub's test files, means unlabelled: use a labelled split")
-    if not 0.0 <= score <= STSB_HIGHEST:
-        raise DataError(f"{where}: score {value!r} is no number from 0 to {STSB_HIGHEST:g}")
+    if score is None or not 0.0 <= score <= STSB_HIGHEST:
+        raise DataError(f"{where}: score {shown(value)} is no number from 0 to {STSB_HIGHEST:g}")
     return score

@@ -1,6 +1,5 @@
 """Reading a task that its user described: every row is checked, and the first that is wrong is named."""
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +10,10 @@ from bench.errors import DataError
 from bench.tasks import hub
 from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.columns import Layout, conllu, read_columns
+from bench.tasks.numbers import finite
 from bench.tasks.own import Columns, Description, OwnTask
 from bench.tasks.rows import Row, read_rows
+from bench.tasks.sources import check_shards
 from bench.tasks.splits import Splits, split_given, split_official, split_pool
 from bench.tasks.tagged_rows import aligned, tagged
 from bench.tasks.tagging import Sentence, as_iob2, check_tags, examples, tag_sets
@@ -56,14 +57,13 @@ def _locate(task: OwnTask, name: str, source: Source) -> list[Path]:
     folder = task.path.parent
     if from_hub is not None:
         folder = hub.fetch((from_hub.id, from_hub.revision), from_hub.config, source.cache_dir, source.offline)
-    if (folder / name).is_file():
-        return [folder / name]
     try:
-        found = sorted(path for path in folder.glob(name) if path.is_file())
+        found = [folder / name] if (folder / name).is_file() else sorted(p for p in folder.glob(name) if p.is_file())
     except (ValueError, NotImplementedError):  # no pattern that globbing takes, such as an absolute path
         found = []
     if not found:
         raise DataError(f"{folder / name} is missing: {task.path.name} names it")
+    check_shards(found)
     return found
 
 
@@ -172,12 +172,9 @@ def _class_name(row: Row, value: Any, declared: Sequence[str]) -> str:
 
 
 def _score(row: Row, value: Any) -> float:
-    try:
-        score = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        score = math.nan
-    if not math.isfinite(score):
-        raise DataError(f"{row.where}: score {shown(value)} is no finite number")
+    score = finite(value)
+    if score is None:
+        raise DataError(f"{row.where}: score {shown(value)} is no finite number of single precision")
     return score
 
 

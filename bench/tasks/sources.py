@@ -4,8 +4,11 @@ All come out as rows of named values, each with its place for messages, in the o
 cached of JSON lines, Parquet and saved folders: what is on disk is what is read.
 """
 
+import contextlib
 import json
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +19,9 @@ from bench.tasks.files import read_tsv, text_lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from pyarrow import Table
 
-__all__ = ["Row", "Split", "find", "read_table", "read_text"]
+__all__ = ["Row", "Split", "check_shards", "find", "read_table", "read_text"]
 
 Format = Literal["tsv", "jsonl", "parquet", "saved"]
 
@@ -29,7 +33,9 @@ PATTERNS: tuple[tuple[Format, str], ...] = (
     ("parquet", "{}.parquet"),
     ("saved", "{}/state.json"),
 )
-SHARDS = re.compile(r"-of-(\d+)\.parquet$")
+SHARD = re.compile(r"(.*)-\d+-of-(\d+)\.\w+")
+SAVED = "a saved data set"
+HUB_METADATA = b"huggingface"
 
 
 class Row(NamedTuple):
@@ -66,7 +72,7 @@ def find(folder: Path, names: Sequence[str]) -> Split | None:
     if len(found) > 1:
         raise DataError(f"{found[0].place} and {found[1].place} hold the same split: leave one of them")
     if found:
-        _check_shards(folder, found[0].paths)
+        check_shards(found[0].paths)
     return found[0] if found else None
 
 
@@ -82,7 +88,8 @@ def read_text(
 def read_table(split: Split, columns: Sequence[str]) -> Iterator[Row]:
     """Rows of any other form, with the values it holds; classes known by name come as their name.
 
-    Raises DataError where a file cannot be read, has no rows or lacks a column.
+    Raises DataError where a file cannot be read, has no rows, or lacks a column or has two of its name, and, naming
+    the row, for text that is not Unicode.
     """
     read: dict[Format, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
         "jsonl": _read_jsonl,
@@ -90,30 +97,52 @@ def read_table(split: Split, columns: Sequence[str]) -> Iterator[Row]:
         "saved": _read_saved,
     }
     for path in split.paths:
-        yield from read[split.format](path, columns)
+        yield from read[split.format](path, tuple(dict.fromkeys(columns)))
 
 
-def _check_shards(folder: Path, paths: Sequence[Path]) -> None:
-    """A split with a shard missing would be a smaller data set of the same name."""
-    told = {int(match[1]) for path in paths if (match := SHARDS.search(path.name))}
-    if told and told != {len(paths)}:
-        total = " or ".join(map(str, sorted(told)))
-        raise DataError(
-            f"{folder} holds {len(paths)} of {total} shards like {paths[0].name}: fetch all of one version"
-        )
+def check_shards(paths: Sequence[Path]) -> None:
+    """Raises DataError where files named as shards, such as train-00000-of-00002.parquet, are not all among `paths`.
+
+    A split with a shard missing would be a smaller data set of the same name.
+    """
+    totals: defaultdict[tuple[Path, str], dict[Path, int]] = defaultdict(dict)
+    for path in paths:
+        if match := SHARD.fullmatch(path.name):
+            totals[path.parent, match[1]][path] = int(match[2])
+    for (folder, _), told in totals.items():
+        if set(told.values()) != {len(told)}:
+            total = " or ".join(map(str, sorted(set(told.values()))))
+            raise DataError(
+                f"{folder} holds {len(told)} of {total} shards like {min(told).name}: fetch all of one version, and "
+                "name them all"
+            )
 
 
 def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     for number, line in enumerate(text_lines(path), start=1):
         where = f"{path}, row {number}"
         try:
-            values = json.loads(line)
+            values = _wanted_values(where, json.loads(line), columns)
         except json.JSONDecodeError as error:
             raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(values, dict):
-            raise DataError(f"{where}: not a JSON object with {', '.join(columns)}")
-        _check_columns(where, columns, list(values))
-        yield Row(where, {column: values[column] for column in columns})
+        except RecursionError:
+            raise DataError(f"{where}: lists or objects nested too deep to be read") from None
+        except DataError:
+            raise
+        except ValueError:  # Python refuses to convert so many digits, which takes it long
+            raise DataError(f"{where}: a number of more than {sys.get_int_max_str_digits()} digits") from None
+        yield Row(where, values)
+
+
+def _wanted_values(where: str, values: Any, columns: Sequence[str]) -> dict[str, Any]:
+    """The values of the columns in an object of JSON."""
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: not a JSON object with {', '.join(columns)}")
+    _check_characters(where, list(values))
+    _check_columns(where, columns, list(values))
+    wanted = {column: values[column] for column in columns}
+    _check_characters(where, list(wanted.values()))
+    return wanted
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -121,10 +150,30 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
-    except (OSError, ValueError) as error:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+    except Exception as error:  # what damaged files make these packages raise is any of a dozen errors
         raise _unreadable(path, "Parquet", error) from None
-    return _rows(str(path), datasets.Dataset(table), columns)
+    _check_columns(str(path), columns, names)
+    twice = [name for name in columns if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are called {twice[0]!r}")
+    try:
+        dataset = datasets.Dataset(_wanted_columns(file.read(columns=list(columns)), columns))
+    except Exception as error:
+        raise _unreadable(path, "Parquet", error) from None
+    return _rows(path, "Parquet", dataset, columns)
+
+
+def _wanted_columns(table: "Table", columns: Sequence[str]) -> "Table":
+    """The columns and what the hub's metadata say of them: no other may keep a file from being read."""
+    chosen = table.select(list(columns))
+    told = (table.schema.metadata or {}).get(HUB_METADATA)
+    if told is None:
+        return chosen
+    features = json.loads(told)["info"]["features"]
+    kept = {"info": {"features": {name: features[name] for name in columns if name in features}}}
+    return chosen.replace_schema_metadata({HUB_METADATA: json.dumps(kept)})
 
 
 def _read_saved(state: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -132,29 +181,45 @@ def _read_saved(state: Path, columns: Sequence[str]) -> Iterator[Row]:
 
     folder = state.parent
     try:
-        dataset = datasets.load_from_disk(str(folder))
+        dataset = datasets.load_from_disk(str(folder)).with_format(None)
     except IndexError:  # an empty data set is saved without a file, and `datasets` then looks for one
         raise DataError(f"{folder} holds no rows") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(folder, "a saved data set", error) from None
-    return _rows(str(folder), dataset.with_format(None), columns)
+    except Exception as error:
+        raise _unreadable(folder, SAVED, error) from None
+    _check_columns(str(folder), columns, dataset.column_names)
+    return _rows(folder, SAVED, dataset, columns)
 
 
-def _rows(place: str, dataset: "Dataset", columns: Sequence[str]) -> Iterator[Row]:
+def _rows(path: Path, what: str, dataset: "Dataset", columns: Sequence[str]) -> Iterator[Row]:
     """Rows of a loaded data set; a class that its features name is given by that name, whatever its number there.
 
     Classes in lists are too. A number that no name stands for stays a number.
     """
-    _check_columns(place, columns, dataset.column_names)
     if not len(dataset):
-        raise DataError(f"{place} holds no rows")
+        raise DataError(f"{path} holds no rows")
     named = {name: names for name in columns if (names := _class_names(dataset.features[name]))}
-    chosen = dataset.select_columns(list(columns))[:]
+    _check_characters(str(path), named)
+    chosen = _values(path, what, dataset.select_columns(list(columns)))
     for number, values in enumerate(zip(*(chosen[name] for name in columns), strict=True), start=1):
         row = dict(zip(columns, values, strict=True))
         for name, names in named.items():
             row[name] = _by_name(row[name], names)
-        yield Row(f"{place}, row {number}", row)
+        yield Row(f"{path}, row {number}", row)
+
+
+def _values(path: Path, what: str, dataset: "Dataset") -> dict[str, list[Any]]:
+    """All values by column. Raises DataError, naming the row where text is not UTF-8, where they cannot be read."""
+    number = 0
+    try:
+        values: dict[str, list[Any]] = dataset[:]
+    except UnicodeDecodeError:
+        with contextlib.suppress(UnicodeDecodeError):
+            for number in range(len(dataset)):
+                dataset[number]
+        raise DataError(f"{path}, row {number + 1}: not UTF-8") from None
+    except Exception as error:
+        raise _unreadable(path, what, error) from None
+    return values
 
 
 def _class_names(feature: Any) -> list[str] | None:
@@ -166,6 +231,15 @@ def _by_name(value: Any, names: Sequence[str]) -> Any:
     if isinstance(value, list):
         return [_by_name(each, names) for each in value]
     return names[value] if value is not None and 0 <= value < len(names) else value
+
+
+def _check_characters(where: str, value: Any) -> None:
+    """Half of a character, as JSON can write it, is no text: it can be neither hashed, printed nor written."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise DataError(f"{where}: {half} is half of a surrogate pair and no character") from None
 
 
 def _check_columns(where: str, columns: Sequence[str], found: Sequence[str]) -> None:

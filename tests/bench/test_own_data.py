@@ -181,14 +181,16 @@ def test_a_bad_sentence_is_named(row: Values, said: str, tmp_path: Path) -> None
     assert str(error.value).startswith(f"{tmp_path / 'test.jsonl'}, {said}")
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "1_000", "", "high", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "1_000", "", "high", "1e999", "1e300", "-4e38"])
 def test_a_score_that_is_no_finite_number_is_named(value: str, tmp_path: Path) -> None:
     text = TEXT.replace('"classification"', '"regression"').replace('["macro_f1", "accuracy"]', '["pearson"]')
     path = bring(tmp_path, text.replace('"queue"', '"score"'), "csv")
     spoil(tmp_path / "test.csv", {"score": value}, "csv", ticket("test", 5))
     with pytest.raises(DataError) as error:
         load(path)
-    assert str(error.value) == f"{tmp_path / 'test.csv'}, row 7: score {value!r} is no finite number"
+    assert (
+        str(error.value) == f"{tmp_path / 'test.csv'}, row 7: score {value!r} is no finite number of single precision"
+    )
 
 
 def test_labels_that_training_or_the_declaration_lacks_are_named(tmp_path: Path) -> None:
