@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from bench.errors import DataError, InputError
-from bench.tasks.base import Example, Source, TaskData
+from bench.errors import InputError
+from bench.tasks.base import Source, TaskData
+from bench.tasks.checks import checked
 
 if TYPE_CHECKING:
     from bench.tasks.own import OwnTask
@@ -101,28 +102,4 @@ def load(name: str, source: Source, own: Mapping[str, "OwnTask"] = NONE) -> Task
     else:
         entry = check(name)
         data = cast(Load, importlib.import_module(entry.module).load)(name, entry, source)
-    if not (data.train and data.selection and data.evaluation):
-        sizes = (
-            f"{len(data.train)} training, {len(data.selection)} selection, {len(data.evaluation)} evaluation examples"
-        )
-        raise DataError(
-            f"task {name!r} is too small to split: {sizes}; it needs at least 11 different training examples, "
-            "and groups far smaller than a tenth of them"
-        )
-    _check_variety(data)
-    return data
-
-
-def _check_variety(data: TaskData) -> None:
-    """Where all labels are equal there is nothing to learn, and nothing to be told apart."""
-    for split, examples in (("training", data.train), ("evaluation", data.evaluation), *data.extra.items()):
-        if not examples:
-            raise DataError(f"task {data.name!r}: its set {split!r} holds nothing that the training data does not")
-        if len({label for example in examples for label in _labels(example)}) < 2:
-            raise DataError(f"task {data.name!r}: every example of its {split} set has the same label")
-
-
-def _labels(example: Example) -> tuple[object, ...]:
-    if example.answers:
-        return example.answers
-    return example.label if isinstance(example.label, tuple) else (example.label,)
+    return checked(data)

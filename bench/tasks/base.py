@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
+TRAIN, SELECTION, EVALUATION = "train", "selection", "evaluation"
 HeadKind = Literal["classification", "regression", "tagging", "span"]
 
 
@@ -100,6 +101,8 @@ class TaskData:
     those of further test files by name (a mismatched or a diagnostic set). They have no labels (0 stands in
     their place), so they are predicted when asked for and never scored; they are no part of the fingerprint.
 
+    `places` names the file of each split that has one of its own, and of each extra set, for messages.
+
     `unanswerable` says that a question may have no answer, so that answering nothing is a prediction like any other.
     """
 
@@ -119,12 +122,18 @@ class TaskData:
     unseen: tuple[str, ...] = field(default=())
     test: Sequence[Example] = field(default=(), compare=False)
     extra_test: Mapping[str, Sequence[Example]] = field(default_factory=dict, compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
     unanswerable: bool = False
 
     @property
     def headline(self) -> str:
         """The metric the task is judged by."""
         return self.metrics[0]
+
+    @property
+    def splits(self) -> dict[str, Sequence[Example]]:
+        """The three splits by name."""
+        return {TRAIN: self.train, SELECTION: self.selection, EVALUATION: self.evaluation}
 
     @property
     def outputs(self) -> int:
@@ -137,9 +146,8 @@ class TaskData:
         digest = hashlib.sha256(json.dumps([self.kind, *self.labels]).encode())
         if self.unseen:
             digest.update(json.dumps(self.unseen).encode())
-        splits = {"train": self.train, "selection": self.selection, "evaluation": self.evaluation}
         extra = {f"extra {name}": self.extra[name] for name in sorted(self.extra)}
-        for name, examples in (splits | extra).items():
+        for name, examples in (self.splits | extra).items():
             digest.update(name.encode())
             for example in examples:
                 row = json.dumps([example.text, example.label, *example.answers], ensure_ascii=False)

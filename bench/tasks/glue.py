@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.errors import DataError
 from bench.tasks import Entry, hub
-from bench.tasks.base import Example, Source, TaskData
+from bench.tasks.base import EVALUATION, TRAIN, Example, Source, TaskData
 from bench.tasks.files import data_folder, holds, text_lines
 from bench.tasks.glue_layouts import (
     DIAGNOSTIC,
@@ -38,8 +38,9 @@ Parse = Callable[[str, Any], int | float]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """The examples of one file, and what was left out of it in words."""
+    """The examples of one split, what messages call its file, and what was left out of it in words."""
 
+    place: str
     examples: list[Example]
     notes: tuple[str, ...] = ()
 
@@ -76,6 +77,11 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         test=official_rows(layout, source),
         extra_test=extra_official_rows(layout, source),
         notes=tuple(note for found in (train, evaluation, *extra.values()) for note in found.notes),
+        places={
+            TRAIN: train.place,
+            EVALUATION: evaluation.place,
+            **{part: found.place for part, found in extra.items()},
+        },
     )
 
 
@@ -105,7 +111,7 @@ def _split(folder: Path, name: str, layout: Layout, names: tuple[str, ...]) -> S
 
 
 def _examples(split: Split, layout: Layout, source: Source) -> _Loaded:
-    """The examples of one split. Raises DataError for a malformed one, or one of a single class."""
+    """The examples of one split. Raises DataError for a malformed one, or one without a complete row."""
     original = split.format == "tsv"
     columns, parse = (layout.tsv, _from_text(layout)) if original else (layout.hub, _from_value(layout))
     examples, left_out = [], Counter[str]()
@@ -120,10 +126,12 @@ def _examples(split: Split, layout: Layout, source: Source) -> _Loaded:
             examples.append(Example(text, parse(where, label)))
         else:
             raise DataError(f"{where}: a sentence is empty")
-    _check_labels(split, examples)
+    if not examples:
+        raise DataError(f"{split.place} holds no complete row")
     rows = len(examples) + left_out.total()
     name = split.paths[0].name
-    return _Loaded(examples, tuple(f"{name}: {n} of {rows} rows left out: {why}" for why, n in left_out.items()))
+    notes = tuple(f"{name}: {n} of {rows} rows left out: {why}" for why, n in left_out.items())
+    return _Loaded(split.place, examples, notes)
 
 
 def _rows(split: Split, layout: Layout, source: Source) -> Iterator[Row]:
@@ -137,14 +145,6 @@ def _sentence(where: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: a sentence is {shown(value)}, not text")
     return (value or "").strip()
-
-
-def _check_labels(split: Split, examples: list[Example]) -> None:
-    """Nothing is learnt or told apart where all is of one class."""
-    if not examples:
-        raise DataError(f"{split.place} holds no complete row")
-    if len({example.label for example in examples}) < 2:
-        raise DataError(f"{split.place}: every row has the same label; it takes two different ones at least")
 
 
 def _diagnostic(layout: Layout, source: Source) -> dict[str, _Loaded]:

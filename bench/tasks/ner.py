@@ -10,16 +10,16 @@ from pathlib import Path
 
 from bench.errors import DataError
 from bench.tasks import Entry, hub
-from bench.tasks.base import Source, TaskData
+from bench.tasks.base import EVALUATION, TRAIN, Source, TaskData
 from bench.tasks.columns import Layout, read_columns
 from bench.tasks.files import data_folder, holds, named_folder
 from bench.tasks.rows import Row, read_rows
 from bench.tasks.splits import split_official
 from bench.tasks.tagged_rows import aligned, tag_names, tagged
-from bench.tasks.tagging import Sentence, as_iob2, examples, tag_sets
+from bench.tasks.tagging import Part, Sentence, as_iob2, examples, tag_sets
 
 FILES = "D/ner/<Dataset>/train.txt and dev.txt, valid.txt or testa.txt"
-EVALUATION = ("dev.txt", "valid.txt", "testa.txt")
+EVALUATION_FILES = ("dev.txt", "valid.txt", "testa.txt")
 HUB_SPLITS = ("train", "validation")
 WORDS, TAGS = "tokens", "ner_tags"
 
@@ -34,12 +34,12 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
     if wanted or holds(source.data_dir, name, FILES, "ner/*/"):
         folder = named_folder(data_folder(source.data_dir, name, FILES) / "ner", wanted, "ner", "data set", FILES)
         called = folder.name
-        train, evaluation = _sentences(folder, ("train.txt",)), _sentences(folder, EVALUATION)
+        train, evaluation = _sentences(folder, ("train.txt",)), _sentences(folder, EVALUATION_FILES)
     else:
         called = hub.CONLL_2003[0]
         train, evaluation = _hub_sentences(name, source)
-    labels, unseen = tag_sets(train, evaluation)
-    splits = split_official(examples(train, labels), examples(evaluation, (*labels, *unseen)))
+    labels, unseen = tag_sets(train.sentences, evaluation.sentences)
+    splits = split_official(examples(train.sentences, labels), examples(evaluation.sentences, (*labels, *unseen)))
     return TaskData(
         name=name,
         kind="tagging",
@@ -50,28 +50,29 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         selection=splits.selection,
         evaluation=splits.evaluation,
         unseen=unseen,
+        places={TRAIN: train.place, EVALUATION: evaluation.place},
     )
 
 
-def _sentences(folder: Path, names: tuple[str, ...]) -> list[Sentence]:
+def _sentences(folder: Path, names: tuple[str, ...]) -> Part:
     """The sentences of the one file of `folder` that has one of the names."""
     paths = [folder / name for name in names if (folder / name).is_file()]
     if len(paths) != 1:
         raise DataError(f"{folder} holds {len(paths)} of {', '.join(names)}, expected 1: task 'ner' needs {FILES}")
-    return as_iob2(paths[0], read_columns(paths[0], Layout(words=1, tags=-1)))
+    return Part(str(paths[0]), as_iob2(paths[0], read_columns(paths[0], Layout(words=1, tags=-1))))
 
 
-def _hub_sentences(name: str, source: Source) -> list[list[Sentence]]:
+def _hub_sentences(name: str, source: Source) -> list[Part]:
     """The sentences of the two splits of CoNLL-2003 on the hub."""
     root = hub.fetch_for(name, "ner/<Dataset>", FILES, hub.CONLL_2003, "", source)
     folder = hub.folder_of(root, HUB_SPLITS)
     parts = []
     for split in HUB_SPLITS:
-        sentences = []
-        for path in hub.split_of(folder, split).paths:
+        sentences, found = [], hub.split_of(folder, split)
+        for path in found.paths:
             rows = read_rows(path, "parquet", (WORDS, TAGS))
             sentences += as_iob2(path, [_hub_sentence(row) for row in rows])
-        parts.append(sentences)
+        parts.append(Part(found.place, sentences))
     return parts
 
 

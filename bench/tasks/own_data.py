@@ -34,7 +34,6 @@ def load(task: OwnTask, source: Source) -> TaskData:
         unseen = ()
     _check_groups(files, parts)
     splits = _split(parts)
-    _check_variety(files, splits)
     if "f1" in described.metrics and len(labels) != 2:
         raise DataError(f"{files['train'][0]} has {len(labels)} labels and metric 'f1' needs two; use macro_f1")
     return TaskData(
@@ -48,6 +47,7 @@ def load(task: OwnTask, source: Source) -> TaskData:
         evaluation=splits.evaluation,
         marks=("synthetic data: so says its description",) if described.synthetic else (),
         unseen=unseen,
+        places={split: str(paths[0]) for split, paths in files.items()},
     )
 
 
@@ -201,12 +201,3 @@ def _check_groups(files: dict[str, list[Path]], parts: dict[str, list[Example]])
                 raise DataError(
                     f"{files[split][0]}: group {group!r} is also in {files[first][0]}; a group belongs in one of them"
                 )
-
-
-def _check_variety(files: dict[str, list[Path]], splits: Splits) -> None:
-    """Where all labels are equal there is nothing to learn, and nothing to be told apart."""
-    for split, found in (("train", splits.train), ("evaluation", splits.evaluation)):
-        labels = {label for e in found for label in (e.label if isinstance(e.label, tuple) else (e.label,))}
-        if len(labels) == 1:
-            path = files.get(split, files["train"])[0]
-            raise DataError(f"{path}: all {len(found)} examples for {split} have the same label")

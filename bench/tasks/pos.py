@@ -12,13 +12,13 @@ from typing import Any
 
 from bench.errors import DataError
 from bench.tasks import Entry, hub
-from bench.tasks.base import Source, TaskData
+from bench.tasks.base import EVALUATION, TRAIN, Source, TaskData
 from bench.tasks.columns import conllu, read_columns
 from bench.tasks.files import data_folder, holds, named_folder
 from bench.tasks.rows import Row, read_rows
 from bench.tasks.splits import split_official
 from bench.tasks.tagged_rows import aligned, tag_names, tagged
-from bench.tasks.tagging import Sentence, check_tags, examples, tag_sets
+from bench.tasks.tagging import Part, Sentence, check_tags, examples, tag_sets
 
 UPOS = (
     "ADJ",
@@ -63,8 +63,8 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         folder = named_folder(data_folder(source.data_dir, name, FILES) / "ud", wanted, task, "treebank", FILES)
         called = folder.name
         train, evaluation = (_sentences(folder, part, task) for part in ("train", "dev"))
-    labels, unseen = tag_sets(train, evaluation) if task == XPOS else (UPOS, ())
-    splits = split_official(examples(train, labels), examples(evaluation, (*labels, *unseen)))
+    labels, unseen = tag_sets(train.sentences, evaluation.sentences) if task == XPOS else (UPOS, ())
+    splits = split_official(examples(train.sentences, labels), examples(evaluation.sentences, (*labels, *unseen)))
     return TaskData(
         name=name,
         kind="tagging",
@@ -75,10 +75,11 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         selection=splits.selection,
         evaluation=splits.evaluation,
         unseen=unseen,
+        places={TRAIN: train.place, EVALUATION: evaluation.place},
     )
 
 
-def _sentences(folder: Path, part: str, task: str) -> list[Sentence]:
+def _sentences(folder: Path, part: str, task: str) -> Part:
     paths = sorted(folder.glob(f"*-ud-{part}.conllu"))
     if len(paths) != 1:
         raise DataError(
@@ -87,14 +88,14 @@ def _sentences(folder: Path, part: str, task: str) -> list[Sentence]:
     sentences = read_columns(paths[0], conllu(words=2, tags=5 if task == XPOS else 4))
     if task != XPOS:
         check_tags(paths[0], sentences, UPOS)
-    return sentences
+    return Part(str(paths[0]), sentences)
 
 
-def _hub_sentences(folder: Path, part: str, task: str) -> list[Sentence]:
+def _hub_sentences(folder: Path, part: str, task: str) -> Part:
     """The sentences of one split of a treebank on the hub."""
     tags = "xpos" if task == XPOS else "upos"
-    found = []
-    for path in hub.split_of(folder, f"universal_dependencies-{part}").paths:
+    found, split = [], hub.split_of(folder, f"universal_dependencies-{part}")
+    for path in split.paths:
         rows = read_rows(path, "parquet", ("tokens", tags, "head"))
         sentences = [sentence for row in rows if (sentence := _hub_sentence(row, tags))]
         if not sentences:
@@ -102,7 +103,7 @@ def _hub_sentences(folder: Path, part: str, task: str) -> list[Sentence]:
         if task != XPOS:
             check_tags(path, sentences, UPOS)
         found += sentences
-    return found
+    return Part(split.place, found)
 
 
 def _hub_sentence(row: Row, column: str) -> Sentence | None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import DataError, InputError
 from bench.tasks import Entry, hub
-from bench.tasks.base import Answer, Example, Source, TaskData
+from bench.tasks.base import EVALUATION, TRAIN, Answer, Example, Source, TaskData
 from bench.tasks.files import data_folder, file_content, holds
 from bench.tasks.rows import Row, read_rows
 from bench.tasks.splits import split_official
@@ -126,6 +126,7 @@ def load(name: str, entry: Entry, source: Source) -> TaskData:
         selection=splits.selection,
         evaluation=splits.evaluation,
         overlaps=("SQuAD",),
+        places={TRAIN: train.place, EVALUATION: evaluation.place},
         unanswerable=version.unanswerable,
     )
 

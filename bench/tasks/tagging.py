@@ -20,6 +20,14 @@ class Sentence:
     group: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """The sentences of one split, and what messages call its file."""
+
+    place: str
+    sentences: list[Sentence]
+
+
 def tag_sets(train: Iterable[Sentence], *others: Iterable[Sentence]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The tags of the training sentences, and those that only the other sentences have; both sorted."""
     known = {tag for sentence in train for tag in sentence.tags}

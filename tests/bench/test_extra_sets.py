@@ -146,5 +146,7 @@ def test_the_fingerprint_of_a_task_without_extra_sets_is_what_it_was() -> None:
 def test_an_extra_set_of_one_class_is_refused(data: Path, tmp_path: Path) -> None:
     path = data / "glue" / "AX" / "diagnostic-full.tsv"
     path.write_text("Premise\tHypothesis\tLabel\na\tb\tneutral\nc\td\tneutral\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"diagnostic-full\.tsv: every row has the same label"):
+    with pytest.raises(
+        DataError, match=r"diagnostic-full\.tsv: task 'mnli' has 2 examples for ax, all with the same label"
+    ):
         tasks.load("mnli", Source(tmp_path, data))

@@ -255,17 +255,38 @@ def test_a_file_that_is_wrong_as_a_whole_is_named(ending: str, content: str, sai
 def test_splits_of_one_label_are_refused(tmp_path: Path) -> None:
     path = bring(tmp_path, TEXT, "csv")
     write_csv(tmp_path / "test.csv", [ticket("test", n) | {"queue": "sales"} for n in range(12)])
-    with pytest.raises(DataError, match=r"test\.csv: all 12 examples for evaluation have the same label"):
+    with pytest.raises(
+        DataError, match=r"test\.csv: task 'tickets' has 12 examples for evaluation, all with the same"
+    ):
         load(path)
     write_csv(tmp_path / "train.csv", [ticket("train", n) | {"queue": "sales"} for n in range(20)])
-    with pytest.raises(DataError, match=r"train\.csv: all 18 examples for train have the same label"):
+    with pytest.raises(DataError, match=r"train\.csv: task 'tickets' has 18 examples for train, all with the same"):
         load(path)
 
 
 def test_a_task_too_small_to_split_is_refused(tmp_path: Path) -> None:
     path = bring(tmp_path, TEXT, "csv")
     write_csv(tmp_path / "train.csv", [ticket("train", n) for n in range(6)])
-    with pytest.raises(DataError, match="'tickets' is too small to split"):
+    with pytest.raises(DataError, match=r"train\.csv: task 'tickets' is too small to split: 6 train, 0 selection"):
+        load(path)
+    write_csv(tmp_path / "train.csv", [ticket("test", n) for n in range(12)])
+    with pytest.raises(DataError, match=r"train\.csv: .* 0 train, 0 selection, 12 evaluation .* does not repeat"):
+        load(path)
+
+
+def test_a_selection_file_of_one_label_is_refused_and_one_cut_from_training_is_noted(tmp_path: Path) -> None:
+    path = bring(tmp_path, TEXT, "csv")
+    assert load(path).notes == ()
+    write_csv(tmp_path / "train.csv", [ticket("train", n) for n in range(12)])
+    assert load(path).notes == (
+        "the selection split, 1 of the training examples, has one label only: do not choose by it",
+    )
+    describe(tmp_path, TEXT.replace("[columns]", 'selection = "dev.{ending}"\n[columns]'))
+    write_csv(tmp_path / "dev.csv", [ticket("dev", n) | {"queue": "sales"} for n in range(5)])
+    with pytest.raises(DataError, match=r"dev\.csv: task 'tickets' has 5 examples for selection, all with the same"):
+        load(path)
+    write_csv(tmp_path / "dev.csv", [ticket("test", n) for n in range(5)])
+    with pytest.raises(DataError, match=r"dev\.csv: task 'tickets' is too small to split: 12 train, 0 selection"):
         load(path)
 
 

@@ -147,3 +147,34 @@ def test_a_file_of_another_layout_is_named(content: str, source: Source, tmp_pat
     assert str(error.value).startswith(f"{path}: ")
     assert str(error.value).endswith("; expected SQuAD's layout")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("part", "count"), [("train", 0), ("dev", 0), ("train", 1)])
+def test_files_too_small_to_split_are_named(part: str, count: int, source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "squad" / f"{part}-v1.1.json"
+    squad_files.write(path, squad_files.articles(part, count))
+    with pytest.raises(DataError) as error:
+        tasks.load("squad", source)
+    assert str(error.value).startswith(f"{path}: task 'squad' is too small to split: ")
+
+
+def test_training_questions_that_evaluation_repeats_name_the_training_file(source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "squad" / "train-v1.1.json"
+    repeated = [article | {"title": f"other {n}"} for n, article in enumerate(squad_files.articles("dev", 10))]
+    squad_files.write(path, repeated)
+    with pytest.raises(DataError) as error:
+        tasks.load("squad", source)
+    assert str(error.value).startswith(f"{path}: task 'squad' is too small to split: 0 train, 0 selection, 20 eval")
+
+
+@pytest.mark.parametrize(
+    "content", [r'{"data": [{"title": "\ud83d", "paragraphs": []}]}', "[" * 100_000, '{"data": ' + "1" * 5_000 + "}"]
+)
+def test_json_that_cannot_be_read_names_the_file(content: str, source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "squad" / "dev-v1.1.json"
+    path.write_text(content)
+    with pytest.raises(DataError) as error:
+        tasks.load("squad", source)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+    str(error.value).encode()

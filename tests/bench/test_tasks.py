@@ -431,7 +431,9 @@ def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -
 def test_a_training_file_too_small_to_split_is_refused(source: Source, folder: Path) -> None:
     path = folder / "glue" / "SST-2" / "train.tsv"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:6]), encoding="utf-8")
-    with pytest.raises(DataError, match="'sst2' is too small to split: 5 training, 0 selection, 10 evaluation"):
+    with pytest.raises(
+        DataError, match=r"train\.tsv: task 'sst2' is too small to split: 5 train, 0 selection, 10 eval"
+    ):
         tasks.load("sst2", source)
 
 

@@ -333,7 +333,11 @@ BAD: dict[str, tuple[Writer, Rows, str]] = {
     "no text": (plain_parquet, [*good()[:4], good()[4] | {"sentence": None}], "row 5: a sentence is empty"),
     "no rows": (parquet, [], "holds no rows"),
     "no rows saved": (saved, [], "validation holds no rows"),
-    "one class": (saved, [row | {"label": 1} for row in good()], "every row has the same label"),
+    "one class": (
+        saved,
+        [row | {"label": 1} for row in good()],
+        "has 12 examples for evaluation, all with the same label",
+    ),
     "no column": (plain_parquet, [{"text": "a", "label": 0}], "there is no column 'sentence'; it has text, label"),
     "no key": (jsonl, [good()[0], {"sentence": "a"}], "row 2: there is no column 'label'"),
 }
@@ -395,7 +399,9 @@ def test_a_file_of_one_class_is_refused(part: str, original: Path, tmp_path: Pat
     for made in ("train", "dev"):
         rows = [(text, "0" if made == part else label) for text, label in examples("sst2", made, 40)]
         write_tsv(tmp_path / "data", "sst2", made, rows)
-    assert f"SST-2/{part}.tsv: every row has the same label" in refused(tmp_path, "sst2")
+    said = refused(tmp_path, "sst2")
+    assert f"SST-2/{part}.tsv: task 'sst2' has " in said
+    assert said.endswith("all with the same label")
 
 
 def test_a_changed_file_changes_the_fingerprint(original: Path, tmp_path: Path) -> None:
