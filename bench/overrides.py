@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import strategies
@@ -11,6 +12,9 @@ from bench import suite as suites
 from bench.errors import InputError
 from bench.settings import ALL
 from bench.suite import Suite
+
+# More seeds than anybody runs: a slip of the keyboard must not fill the memory.
+MOST_SEEDS = 1000
 
 
 def split(text: str | None) -> list[str] | None:
@@ -24,34 +28,38 @@ def split(text: str | None) -> list[str] | None:
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """Seeds from '0,1,2' or '0-4' or a mix of both. Raises InputError for anything else."""
-    seeds: list[int] = []
+    """Seeds from '0,1,2' or '0-4' or a mix of both. Raises InputError for anything else, and for too many."""
+    seeds: dict[int, None] = {}
     for part in split(text) or []:
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part)
         if match is None:
-            raise InputError(f"seed {part!r} is neither a number nor a range; write --seeds 0,1,2 or --seeds 0-4")
+            raise InputError(f"seed {shown(part)} is neither a number nor a range; write --seeds 0,1,2 or --seeds 0-4")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise InputError(f"the seed range {part!r} runs backwards")
-        seeds += range(first, last + 1)
-    return None if text is None else list(dict.fromkeys(seeds))
+        seeds |= dict.fromkeys(range(first, min(last, first + MOST_SEEDS) + 1))
+        if len(seeds) > MOST_SEEDS:
+            raise InputError(f"--seeds names more than {MOST_SEEDS} seeds with {part!r}; name fewer")
+    return None if text is None else list(seeds)
 
 
 def parse_sizes(text: str | None) -> list[int | str] | None:
     """Training-set sizes from '100,300,all'. Raises InputError for what is neither a number nor 'all'."""
     parts = split(text)
     for part in parts or ():
-        if part != ALL and not part.isdecimal():
-            raise InputError(f"size {part!r} is neither a number nor 'all'; write --train-sizes 100,300,all")
+        if part != ALL and not re.fullmatch(r"\d{1,18}", part):
+            raise InputError(f"size {shown(part)} is neither a number nor 'all'; write --train-sizes 100,300,all")
     return None if parts is None else [part if part == ALL else int(part) for part in parts]
 
 
 def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, float]:
-    """Learning rates from 'STRATEGY=RATE', or a bare 'RATE' for all of `known`; later ones win.
+    """Learning rates from 'STRATEGY=RATE', or a bare 'RATE' for all of `known`, the run's strategies; later ones win.
 
-    Raises InputError for what is no positive number and StrategyError for an unknown strategy.
+    Raises InputError for what is no positive number and for a strategy that the run does not have, by which one with
+    an argument also goes without it, and StrategyError for an unknown strategy.
     """
     rates: dict[str, float] = {}
+    used = {strategies.canonical(one) for one in known} | {one.partition(":")[0] for one in known}
     for text in texts or ():
         name, _, number = text.rpartition("=")
         try:
@@ -60,8 +68,8 @@ def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, 
             rate = 0.0
         if not 0.0 < rate < float("inf"):
             raise InputError(f"--learning-rate {text!r}: {number!r} is no positive number; write bitfit=1e-3 or 1e-3")
-        if name:
-            strategies.check(name)
+        if name and strategies.canonical(name) not in used:
+            raise InputError(f"--learning-rate {text!r}: the run has no strategy {name!r}, but {', '.join(known)}")
         rates |= {name: rate} if name else dict.fromkeys(known, rate)
     return rates
 
@@ -104,7 +112,8 @@ def apply(
     wanted = {name: value for name, value in quality.items() if value is not None}
     names = wanted.get("strategies") or (suite.quality.strategies if suite.quality else [])
     if rates:
-        wanted["learning_rate"] = parse_rates(rates, names)
+        # Without quality cells there is no rate to set, whatever it is: `suites.override` says so.
+        wanted["learning_rate"] = parse_rates(rates, names) if suite.quality is not None else {}
     both = {name: value for name, value in cost.items() if value is not None}
     if suite.quality is None:
         wanted = {name: value for name, value in wanted.items() if name not in both}

@@ -2,8 +2,7 @@
 
 import difflib
 import itertools
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from bench.search import budget
 from bench.settings import ALL, ALTERNATIVES, Cost, Quality, Section, Training
 from bench.store import suite_hash
 from bench.tasks import own
-from bench.validation import explain
+from bench.validation import explain, parse_toml, read_text
 
 Folders = Mapping[str, Path] | None
 REFERENCE = "full"
@@ -77,11 +76,7 @@ def load(name: str) -> Suite:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the suite {path}: {error}") from None
-        return parse(text, str(path), path.parent)
+        return parse(read_text(path, "suite"), str(path), path.parent)
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}."
@@ -91,10 +86,7 @@ def load(name: str) -> Suite:
 
 def parse(text: str, where: str, folder: Path = Path()) -> Suite:
     """A suite from TOML text; `where` names it in errors, paths in it are relative to `folder`. Names are checked."""
-    try:
-        return validate(tomllib.loads(text), where, folder)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where} is not TOML: {error}") from None
+    return validate(parse_toml(text, where), where, folder)
 
 
 def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suite:
@@ -104,8 +96,8 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
     except ValidationError as error:
         raise InputError(f"{where}: {explain(error, SECTIONS)}") from None
     named = [section.strategies for section in suite.cost] + ([suite.quality.strategies] if suite.quality else [])
-    for strategy in itertools.chain.from_iterable(named):
-        strategies.check(strategy)
+    for names in named:
+        _check_strategies(names, where)
     if suite.quality is None:
         return suite
     names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
@@ -145,6 +137,15 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
     data["cost"] = [section | cost for section in data.get("cost", [])]
     data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
+
+
+def _check_strategies(names: Sequence[str], where: str) -> None:
+    """Raises for an unknown strategy, and for one under two names, which would be compared to itself."""
+    known: dict[str, str] = {}
+    for name in map(strategies.canonical, names):
+        first = known.setdefault(strategies.selection(name), name)
+        if first != name:
+            raise InputError(f"{where}: {first!r} and {name!r} are two names of one strategy; leave one of them out")
 
 
 def _check_rates(layer: Training, where: str) -> None:

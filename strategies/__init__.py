@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from strategies.interface import Applied, Context
 
-__all__ = ["ROLES", "TABLE", "Entry", "StrategyError", "canonical", "check", "resolve", "sentence"]
+__all__ = ["ROLES", "TABLE", "Entry", "StrategyError", "canonical", "check", "resolve", "selection", "sentence"]
 
 ROLES: tuple[str, ...] = (
     "query",
@@ -57,6 +57,7 @@ class Entry:
     decays    whether weight decay touches nothing but what trains
     choices   words the argument may join with '+'
     narrowed  the sentence where there is an argument, which stands for `{argument}` in it
+    same_as   the canonical name of a strategy that trains the very same; empty for none
     """
 
     module: str
@@ -66,6 +67,7 @@ class Entry:
     decays: bool = True
     choices: tuple[str, ...] = ()
     narrowed: str = ""
+    same_as: str = ""
 
 
 TABLE: dict[str, Entry] = {
@@ -80,6 +82,7 @@ TABLE: dict[str, Entry] = {
     "bq_b2": Entry(
         "strategies.bq_b2",
         "Trains the biases of the query projections and of the first feed-forward layers.",
+        same_as="bitfit:query+intermediate",
     ),
     "random_uniform": Entry(
         "strategies.random_uniform",
@@ -132,6 +135,14 @@ def canonical(name: str) -> str:
     entry = check(name)
     stem, colon, argument = name.partition(":")
     return stem + colon + "+".join(sorted(argument.split("+"), key=entry.choices.index)) if colon else name
+
+
+def selection(name: str) -> str:
+    """One name for all names of what `name` trains, so that it can be told whether two of them are one strategy.
+
+    Raises StrategyError where it is unknown.
+    """
+    return check(name).same_as or canonical(name)
 
 
 def sentence(name: str) -> str:

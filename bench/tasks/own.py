@@ -1,6 +1,5 @@
 """Tasks that users bring: described in a TOML file, checked here, read by `bench.tasks.own_data`. Torch-free."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import InputError
 from bench.tasks import TABLE
-from bench.validation import explain
+from bench.validation import explain, parse_toml, read_text
 
 Kind = Literal["classification", "regression", "tagging"]
 Format = Literal["csv", "tsv", "jsonl", "parquet", "columns", "conllu"]
@@ -167,11 +166,7 @@ def read(path: Path) -> OwnTask:
     Raises InputError, naming the file, the field and what is wrong with it, also for a name of the program's own.
     """
     try:
-        description = Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the task {path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+        description = Description.model_validate(parse_toml(read_text(path, "task"), str(path)))
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, (Description, Files, Columns, Hub))}") from None
     if description.name in TABLE:

@@ -68,6 +68,8 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--models", "minlm"], "did you mean 'minilm'"),
         (["run", "--models", "./none"], "no config.json"),
         (["run", "--seeds", "x"], "seed 'x'"),
+        (["run", "--seeds", "0-99999999999"], "more than 1000 seeds with '0-99999999999'"),
+        (["run", "--learning-rate", "layernorm=1e-3", "--strategies", "full,bitfit"], "'layernorm', but full, bitfit"),
         (["run", "--train-sizes", "100,x"], "size 'x' is neither a number nor 'all'"),
         (["run", "--train-sizes", "100,0"], "0 is no training-set size"),
         (["run", "--train-sizes", "100,300", "--train-examples", "50"], "either train_examples or train_sizes"),

@@ -1,6 +1,7 @@
 """Suites: strict files, resolved cells, and what the command line may change."""
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,29 @@ def test_unknown_suites_and_files_are_named(tmp_path: Path) -> None:
         suite.load(str(tmp_path / "none.toml"))
 
 
+def test_a_byte_order_mark_and_line_ends_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
+    assert suite.load(str(path)) == suite.parse(TEXT, "here")
+
+
+@pytest.mark.parametrize("value", ["1" * 5_000, "[" * 100_000])
+def test_toml_that_cannot_be_read_is_one_line(value: str) -> None:
+    with pytest.raises(InputError, match=r"^here is not TOML: ") as caught:
+        suite.parse(f"{TEXT}\nmore = {value}", "here")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_strategy_under_two_names_is_refused() -> None:
+    said = "'bq_b2' and 'bitfit:query+intermediate' are two names of one strategy"
+    names = '["bq_b2", "bitfit:intermediate+query"]'
+    for old in ('["full", "bitfit", "random_uniform"]', '["bitfit"]\nshapes'):
+        with pytest.raises(InputError, match=re.escape(said)):
+            suite.parse(TEXT.replace(old, names + old.partition("]")[2], 1), "here")
+    with pytest.raises(InputError, match=re.escape(said)):
+        changed(quality={"strategies": ["bq_b2", "bitfit:query+intermediate"]})
+
+
 def changed(**options: Any) -> suite.Suite:
     base: dict[str, Any] = {"skip": None, "quality": {}, "cost": {}, "rates": None}
     return overrides.apply(suite.parse(TEXT, "here"), **base | options)
@@ -154,6 +178,29 @@ def test_settings_of_the_command_line_beat_those_of_a_task() -> None:
 
 def test_a_bare_rate_holds_for_every_strategy() -> None:
     assert {cell.learning_rate for cell in quality_cells(changed(rates=["2e-5"]))} == {2e-5}
+
+
+def test_a_rate_for_a_strategy_that_is_not_in_the_run_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no strategy 'layernorm', but full, bitfit, random_uniform$"):
+        changed(rates=["layernorm=1e-3"])
+    with pytest.raises(InputError, match=r"no strategy 'full', but bitfit:query$"):
+        changed(quality={"strategies": ["bitfit:query"]}, rates=["full=1e-3"])
+    stem = changed(quality={"strategies": ["bitfit:query"]}, rates=["bitfit=3e-3"])
+    assert {cell.learning_rate for cell in quality_cells(stem)} == {3e-3}
+    with pytest.raises(InputError, match="no quality cells, so learning_rate cannot be set"):
+        changed(skip="quality", rates=["bitfit=1e-3"])
+
+
+def test_seeds_are_bounded() -> None:
+    assert overrides.parse_seeds("0-999") == list(range(1000))
+    assert overrides.parse_seeds("3,0-4,2") == [3, 0, 1, 2, 4]
+    for text in ("0-1000", "0-99999999999", "0-600,700-1200", "5-5000"):
+        with pytest.raises(InputError, match="more than 1000 seeds"):
+            overrides.parse_seeds(text)
+    with pytest.raises(InputError, match="is neither a number nor a range"):
+        overrides.parse_seeds("1" * 5_000)
+    with pytest.raises(InputError, match="is neither a number nor 'all'"):
+        overrides.parse_sizes("1" * 5_000)
 
 
 def test_cells_of_one_kind_can_be_left_out() -> None:

@@ -163,3 +163,11 @@ def test_the_torch_random_state_is_left_alone(name: str, tiny_model: TinyModel) 
     before = torch.get_rng_state()
     apply(name, model)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in strategies.TABLE.items() if entry.same_as])
+@pytest.mark.parametrize("family", ENCODERS)
+def test_two_names_of_one_strategy_train_the_same(name: str, family: str, tiny_model: TinyModel) -> None:
+    other = strategies.check(name).same_as
+    assert strategies.selection(name) == strategies.selection(other) == strategies.canonical(other)
+    assert apply(name, tiny_model(family)).expected == apply(other, tiny_model(family)).expected
