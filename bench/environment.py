@@ -76,7 +76,13 @@ def _cpu_model() -> str:
 
 
 def conditions(
-    device: torch.device, precision: str, *, attention: str, model_fingerprint: str, data_fingerprint: str | None
+    device: torch.device,
+    precision: str,
+    *,
+    attention: str,
+    model_fingerprint: str,
+    data_fingerprint: str | None,
+    test_fingerprint: str | None = None,
 ) -> Conditions:
     """Everything that surrounds a measurement made now; `attention` is the model's own implementation."""
     commit, dirty = code_commit()
@@ -86,6 +92,7 @@ def conditions(
         code_fingerprint=code_fingerprint(),
         versions=versions(),
         data_fingerprint=data_fingerprint,
+        test_fingerprint=test_fingerprint,
         model_fingerprint=model_fingerprint,
         device=device.type,
         device_name=device_name(device),

@@ -26,13 +26,17 @@ TITLED = 3
 
 
 class Conditions(Frozen):
-    """What surrounded a measurement. Two records are comparable in full only where these agree."""
+    """What surrounded a measurement. Two records are comparable in full only where these agree.
+
+    `test_fingerprint` is that of the official test rows; None where none were predicted, and in records of old.
+    """
 
     code_commit: str | None
     code_dirty: bool | None
     code_fingerprint: str
     versions: dict[str, str]
     data_fingerprint: str | None
+    test_fingerprint: str | None = None
     model_fingerprint: str
     device: str
     device_name: str

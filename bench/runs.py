@@ -20,6 +20,8 @@ COMPARED = (
     "attention",
     "python",
 )
+# Known only of cells that predicted test rows: where one side did not, there is nothing that could have changed.
+COMPARED_IF_BOTH = ("test_fingerprint",)
 
 
 def now_utc() -> str:
@@ -80,9 +82,10 @@ def to_do(store: RunStore, *, retry_failed: bool) -> list[Planned]:
 def changed(record: Record, now: Conditions) -> list[str]:
     """What differs between the conditions of a finished cell and those of now, among what may change a number."""
     then = record.conditions
+    both = [name for name in COMPARED_IF_BOTH if None not in (getattr(then, name), getattr(now, name))]
     differences = [
         f"{name.replace('_', ' ')} {_short(getattr(then, name))} -> {_short(getattr(now, name))}"
-        for name in COMPARED
+        for name in (*COMPARED, *both)
         if getattr(then, name) != getattr(now, name)
     ]
     names = sorted(then.versions.keys() | now.versions.keys())

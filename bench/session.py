@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import strategies
 from bench import encoders, tasks
 from bench.batching import Encoded, encode
-from bench.cell import Cell, CostCell, TrainingCell
+from bench.cell import Cell, CostCell, QualityCell, TrainingCell
 from bench.environment import conditions
 from bench.measure.subject import cost_config
 from bench.models import TOKEN_KINDS, attention_of, config_fingerprint, fingerprint, load_encoder
@@ -157,7 +157,14 @@ class Session:
             attention=attention,
             model_fingerprint=model,
             data_fingerprint=data,
+            test_fingerprint=self._test_fingerprint(cell),
         )
+
+    def _test_fingerprint(self, cell: Cell) -> str | None:
+        """That of the official test rows that `cell` predicts."""
+        if not (self.options.predict_test and isinstance(cell, QualityCell)):
+            return None
+        return self.task(cell.task).test_fingerprint
 
     def marks(self, cell: Cell) -> list[str]:
         """Warnings that must appear wherever the result of `cell` does."""

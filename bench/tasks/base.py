@@ -99,7 +99,8 @@ class TaskData:
 
     `test` holds the rows of the official test file in its order, empty where there is none, and `extra_test`
     those of further test files by name (a mismatched or a diagnostic set). They have no labels (0 stands in
-    their place), so they are predicted when asked for and never scored; they are no part of the fingerprint.
+    their place), so they are predicted when asked for and never scored; they are no part of the fingerprint and
+    have one of their own.
 
     `places` names the file of each split that has one of its own, and of each extra set, for messages.
 
@@ -147,9 +148,23 @@ class TaskData:
         if self.unseen:
             digest.update(json.dumps(self.unseen).encode())
         extra = {f"extra {name}": self.extra[name] for name in sorted(self.extra)}
-        for name, examples in (self.splits | extra).items():
-            digest.update(name.encode())
-            for example in examples:
-                row = json.dumps([example.text, example.label, *example.answers], ensure_ascii=False)
-                digest.update(row.encode() + b"\n")
+        _digest(digest, self.splits | extra)
         return digest.hexdigest()
+
+    @cached_property
+    def test_fingerprint(self) -> str | None:
+        """sha256 of the rows of the official test files, which are read for it; None where there are none."""
+        files = {"test": self.test} | {f"test {name}": self.extra_test[name] for name in sorted(self.extra_test)}
+        found = {name: examples for name, examples in files.items() if examples}
+        digest = hashlib.sha256()
+        _digest(digest, found)
+        return digest.hexdigest() if found else None
+
+
+def _digest(digest: "hashlib._Hash", parts: Mapping[str, Sequence[Example]]) -> None:
+    """Add the normalised examples of every part."""
+    for name, examples in parts.items():
+        digest.update(name.encode())
+        for example in examples:
+            row = json.dumps([example.text, example.label, *example.answers], ensure_ascii=False)
+            digest.update(row.encode() + b"\n")

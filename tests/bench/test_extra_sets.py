@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from bench import harness, quality, tasks
-from bench.cell import Cell, QualityCell
+from bench.cell import QualityCell
 from bench.errors import DataError, InputError
 from bench.outcome import Outcome
-from bench.record import Manifest, Record
+from bench.record import Manifest
 from bench.session import Options, Session
 from bench.store import RunStore, suite_hash
 from bench.suite import identity
 from bench.tasks.base import Example, Source, TaskData
+from silent import Silent
 
 NLI = ("entailment", "neutral", "contradiction")
 FIELDS: dict[str, Any] = {
@@ -30,16 +31,6 @@ FIELDS: dict[str, Any] = {
     "curve_points": 1,
     "curve_examples": 8,
 }
-
-
-class Silent:
-    """A listener that does not listen."""
-
-    def begin(self, cell: Cell, what: str) -> None: ...
-
-    def advance(self, fraction: float, loss: float | None) -> None: ...
-
-    def finish(self, record: Record) -> None: ...
 
 
 def write(path: Path, columns: tuple[str, ...], count: int, word: str) -> None:

@@ -1,5 +1,6 @@
 """Official test rows: read as they stand, predicted in their order whatever the model takes, and exported."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench import quality, tasks
+from bench import harness, quality, tasks
 from bench.cell import QualityCell
-from bench.errors import DataError
-from bench.record import TEST_PREDICTIONS
+from bench.errors import DataError, InputError
+from bench.record import TEST_PREDICTIONS, Conditions, Manifest
 from bench.session import Options, Session
-from bench.tasks.base import Source, TaskData
+from bench.store import RunStore
+from bench.suite import identity
+from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.glue_layouts import LAYOUTS
 from bench.tasks.glue_test_files import extra_official_rows, official_rows
 from reports.leaderboard import SUBMISSIONS, check
+from silent import Silent
 
 SHARED = Path(os.environ.get("BITFIT_BENCH_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TASKS = ("cola", "rte", "stsb")
@@ -174,6 +178,42 @@ def test_nothing_is_predicted_unasked(tiny_folder: Path, tiny_glue: Path, tmp_pa
     assert TEST_PREDICTIONS not in outcome.arrays
     assert outcome.quality is not None
     assert outcome.quality.test_examples == {}
+
+
+def test_a_changed_test_file_stops_a_run_that_predicts_it_from_being_resumed(
+    tiny_folder: Path, copy: Path, tmp_path: Path
+) -> None:
+    def session(**options: Any) -> Session:
+        folders = {"tiny": tiny_folder}
+        return Session(Options(torch.device("cpu"), tmp_path, copy, offline=True, model_folders=folders, **options))
+
+    cell = QualityCell(model="tiny", task="rte", **FIELDS)
+    manifest = Manifest(suite="s", suite_hash=identity([cell]), cells=[cell], created_utc="2026-01-01", command=[])
+    stores = {asked: RunStore.create(tmp_path / str(asked), manifest) for asked in (True, False)}
+    for asked, store in stores.items():
+        assert harness.run(store, session(predict_test=asked), Silent()).ok == 1
+        assert (store.latest()[cell.key].conditions.test_fingerprint is None) == (not asked)
+        harness.check_unchanged(store, session(predict_test=True))
+    path = copy / "glue" / "RTE" / "test.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace("dev sentence 7", "dev sentence 70"), encoding="utf-8")
+    with pytest.raises(InputError, match="test fingerprint"):
+        harness.check_unchanged(stores[True], session(predict_test=True))
+    harness.check_unchanged(stores[True], session())
+    harness.check_unchanged(stores[False], session(predict_test=True))
+
+
+def test_records_of_before_test_rows_had_a_fingerprint_are_read() -> None:
+    assert not Conditions.model_fields["test_fingerprint"].is_required()
+
+
+def test_the_place_of_a_test_row_and_its_file_count() -> None:
+    rows = (Example(("one",), 0), Example(("two",), 0))
+    data = TaskData("made", "classification", "Made up.", ("a", "b"), ("accuracy",), rows, rows, rows)
+    assert data.test_fingerprint is None
+    changed = [{"test": rows}, {"test": rows[::-1]}, {"extra_test": {"ax": rows}}, {"extra_test": {"x": rows}}]
+    found = [dataclasses.replace(data, **change) for change in changed]  # type: ignore[arg-type]
+    assert len({made.test_fingerprint for made in found}) == 4
+    assert {made.fingerprint for made in found} == {data.fingerprint}
 
 
 SUITE = """
