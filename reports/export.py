@@ -14,7 +14,7 @@ from bench.store import RunStore
 from reports import formats
 from reports.files import write_atomic
 from reports.formats import metric
-from reports.leaderboard import SUBMISSIONS, Submission, check
+from reports.leaderboard import SUBMISSIONS, Submission, check_text
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,14 @@ def _only(what: str, name: str | None, found: Sequence[Candidate], of: Callable[
 
 
 def _write(path: Path, submission: Submission, chosen: Candidate, store: RunStore) -> list[str]:
-    """Write one file and check it; returns warnings."""
+    """Write one file, checked before it takes its place; returns warnings."""
     predictions = store.arrays(chosen.record).get(submission.array)
     if predictions is None:
         raise InputError(f"the raw values of {chosen.record.key} hold no {submission.array}")
     lines = submission.lines(predictions, chosen.result.labels)
-    write_atomic(path, ("\n".join(lines) + "\n").encode())
-    warning = check(path, submission)
+    text = "\n".join(lines) + "\n"
+    warning = check_text(text, path, submission)
+    write_atomic(path, text.encode())
     return [] if warning is None else [warning]
 
 

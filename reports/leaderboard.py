@@ -86,14 +86,19 @@ SUBMISSIONS: tuple[Submission, ...] = (
 
 
 def check(path: Path, submission: Submission) -> str | None:
-    """Hold a written file against the leaderboard's rules; returns a warning where only its length is unusual.
-
-    Raises InputError that names the line where the header, an index or a prediction is not as it must be.
-    """
+    """As `check_text`, of a written file."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
+    return check_text(text, path, submission)
+
+
+def check_text(text: str, path: Path, submission: Submission) -> str | None:
+    """Hold what is to stand in a file against the leaderboard's rules; returns a warning of an unusual length.
+
+    Raises InputError that names the line where the header, an index or a prediction is not as it must be.
+    """
     lines = text.removesuffix("\n").split("\n")
     if lines[0] != HEADER:
         raise InputError(f"{path}, line 1: {lines[0]!r}, expected {HEADER!r}")

@@ -217,6 +217,15 @@ def test_the_checker_names_the_line_that_is_wrong(name: str, text: str, said: st
         check(tmp_path / "none.tsv", NAMED[name])
 
 
+def test_a_file_that_is_refused_never_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(tmp_path / "run", plan("stsb"))
+    unusable = {TEST_PREDICTIONS: np.full(20, np.nan, dtype=np.float32)}
+    monkeypatch.setattr(RunStore, "arrays", lambda self, record: unusable)
+    with pytest.raises(InputError, match=r"STS-B\.tsv, line 2: prediction 'nan'"):
+        export(folder, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
