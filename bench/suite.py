@@ -119,24 +119,26 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
     data = suite.model_dump(exclude_unset=True)
     replaced = set(quality) | {ALTERNATIVES[name] for name in quality if name in ALTERNATIVES}
     if data.get("quality") is not None:
-        rates = data["quality"].get("learning_rate", {}) | quality.get("learning_rate", {})
+        given = quality.get("learning_rate", {})
         # What a person asks for on the command line holds everywhere, so it must beat a model's or task's own setting.
         layers = [layer for kind in ("model", "task") for layer in data["quality"].get(kind, {}).values()]
-        for settings in layers:
+        for settings in (data["quality"], *layers):
             for name in replaced - {"learning_rate"}:
                 settings.pop(name, None)
-            if "learning_rate" in quality:
-                settings.setdefault("learning_rate", {}).update(quality["learning_rate"])
-        for settings in (data["quality"], *layers):
-            searched = settings.get("search", {})
-            settings["search"] = {k: v for k, v in searched.items() if k not in quality.get("learning_rate", {})}
-        kept = {name: value for name, value in data["quality"].items() if name not in replaced}
-        data["quality"] = kept | dict(quality) | {"learning_rate": rates}
+            for kind in RATES:
+                settings[kind] = _without(settings.get(kind, {}), given)
+            settings["learning_rate"] |= given
+        data["quality"] |= {name: value for name, value in quality.items() if name != "learning_rate"}
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     data["cost"] = [section | cost for section in data.get("cost", [])]
     data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
+
+
+def _without(rates: Mapping[str, Any], given: Mapping[str, float]) -> dict[str, Any]:
+    """What a file says of the strategies that `given` does not name, which with a stem names all its arguments."""
+    return {name: rate for name, rate in rates.items() if not {name, name.partition(":")[0]} & given.keys()}
 
 
 def _check_strategies(names: Sequence[str], where: str) -> None:

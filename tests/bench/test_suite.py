@@ -176,6 +176,15 @@ def test_settings_of_the_command_line_beat_those_of_a_task() -> None:
     assert {cell.learning_rate for cell in cells if cell.strategy == "full"} == {1e-4}
 
 
+def test_a_rate_of_the_command_line_beats_what_a_file_says_of_an_argument_of_its_strategy() -> None:
+    text = TEXT.replace('"bitfit", "random_uniform"]\nseeds', '"bitfit:query", "random_uniform"]\nseeds')
+    text = text.replace("bitfit = 1e-3", '"bitfit:query" = 1e-3').replace("{bitfit = 5e-3}", '{"bitfit:query" = 5e-3}')
+    base: dict[str, Any] = {"skip": None, "quality": {}, "cost": {}}
+    for given in ("bitfit", "bitfit:query"):
+        found = quality_cells(overrides.apply(suite.parse(text, "here"), rates=[f"{given}=7e-3"], **base))
+        assert {cell.learning_rate for cell in found if cell.strategy == "bitfit:query"} == {7e-3}
+
+
 def test_a_bare_rate_holds_for_every_strategy() -> None:
     assert {cell.learning_rate for cell in quality_cells(changed(rates=["2e-5"]))} == {2e-5}
 
