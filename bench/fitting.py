@@ -117,7 +117,7 @@ class Fitted:
     checkpoints: Checkpoints | None
 
 
-def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: "SetUp", on_step: OnStep) -> Fitted:
+def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetUp, on_step: OnStep) -> Fitted:
     """Train, finish on the chosen epoch's weights, and audit that nothing changed that may not."""
     device, steps, splits, applied = session.options.device, set_up.steps, set_up.splits, set_up.applied
     set_up.auditor.after_apply(applied)
@@ -178,7 +178,7 @@ def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, folder: Pat
     return size
 
 
-def audited(set_up: "SetUp", outcome: Outcome) -> Outcome:
+def audited(set_up: SetUp, outcome: Outcome) -> Outcome:
     """The outcome with its audit; one that found something is a failure, whatever was measured."""
     audit = set_up.auditor.result()
     found = "; ".join(f"{name}: {problem}" for name, problem in audit.checks.items() if problem)

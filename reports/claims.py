@@ -54,10 +54,10 @@ class Claim:
 
     def judge(self, lead: Difference) -> Outcome:
         """What a lead of the first over the second says of the claim."""
-        behind = Difference(lead.mean + self.margin, _moved(lead.interval, self.margin), lead.n)
-        if not behind.decided:
+        beyond = Difference(lead.mean + self.margin, _moved(lead.interval, self.margin), lead.n)
+        if not beyond.decided:
             return "undecided"
-        return "holds" if behind.mean > 0 else "fails"
+        return "holds" if beyond.mean > 0 else "fails"
 
 
 CLAIMS = (

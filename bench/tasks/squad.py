@@ -166,9 +166,9 @@ def _file_entries(path: Path) -> Iterator[_Entry]:
 
 
 def _hub_part(folder: Path, split: str, repository: hub.Repository) -> _Part:
-    paths = hub.split_of(folder, split).paths
-    rows = (row for path in paths for row in read_rows(path, "parquet", tuple(_HubRow.model_fields)))
-    return _Part(str(paths[0]), f"{repository[0]} {split}", (_hub_entry(row) for row in rows))
+    found = hub.split_of(folder, split)
+    rows = (row for path in found.paths for row in read_rows(path, "parquet", tuple(_HubRow.model_fields)))
+    return _Part(found.place, f"{repository[0]} {split}", (_hub_entry(row) for row in rows))
 
 
 def _hub_entry(row: Row) -> _Entry:

@@ -86,6 +86,14 @@ def test_the_width_is_that_of_wilsons_interval(right: int, n: int) -> None:
     assert share_half_width(right / n, n) == pytest.approx((expected.high - expected.low) / 2)
 
 
+@pytest.mark.parametrize(("score", "lowest", "n"), [(0.5, 0, 381), (0.9, 0, 141), (1.0, 0, 35), (0.0, -1, 1533)])
+def test_so_many_examples_are_enough_as_the_docs_have_it(score: float, lowest: int, n: int) -> None:
+    """docs/measuring.md rounds these to 380, 140, 35 and 1,530."""
+    span = 1 - lowest
+    share = (score - lowest) / span
+    assert span * share_half_width(share, n) <= 0.05 < span * share_half_width(share, n - 1)
+
+
 def test_step_times_of_a_busy_machine_decide_nothing(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", Plan(quality=False, jitter=1.5, shapes=((16, 64), (32, 128))))
     found = judge(run.load(folder).models[0])
