@@ -4,8 +4,10 @@ Usage, around the training of one cell::
 
     auditor = Auditor(base, batch)              # before anything is applied
     auditor.after_apply(applied)
-    ...                                         # train, applied.finalize(), delta.save(path, ...)
+    ...                                         # train
+    applied = applied.finished()
     auditor.after_finalize(applied)
+    ...                                         # delta.save(path, ...)
     auditor.after_delta(applied, path, fresh_base, fingerprint)
     record.audit = auditor.result()
 
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.results import Audit
-from strategies import delta
+from strategies import loading
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Batch, Context, Expected
 
@@ -66,19 +68,23 @@ class Auditor:
         return self._note(AFTER_APPLY, found)
 
     def after_finalize(self, applied: Applied) -> Checks:
-        """Every tensor of the base encoder, buffers too, is bit-identical outside the declared changes."""
-        current = dict(self._encoder(applied.model))
+        """Every tensor of the base encoder, buffers too, is bit-identical outside the declared changes.
+
+        `applied` is finished: its changes may be known only now, and must exist as those of the beginning.
+        """
+        current, changes = dict(self._encoder(applied.model)), applied.expected.changes
         problems = [
             f"{name} {problem}"
             for name, before in self._tensors.items()
-            if (problem := _difference(before, current.get(name), name, applied.expected.changes))
+            if (problem := _difference(before, current.get(applied.moved.get(name, name)), name, changes))
         ]
-        return self._note(AFTER_FINALIZE, (_some(problems) if problems else None,))
+        wrong = _wrong_coordinates(changes, self._tensors)
+        return self._note(AFTER_FINALIZE, (_some([*([wrong] if wrong else []), *problems]) or None,))
 
     def after_delta(self, applied: Applied, path: Path, base: nn.Module, base_fingerprint: str) -> Checks:
         """The delta at `path`, loaded on `base`, an untouched encoder with any head, gives the trained model."""
         try:
-            loaded = delta.load(path, base, base_fingerprint)
+            loaded = loading.load(path, base, base_fingerprint, self._head_prefix).model
         except StrategyError as error:
             return self._note(AFTER_DELTA, (str(error),))
         return self._note(AFTER_DELTA, (_other_model(applied.model, loaded, self._batch),))
@@ -216,6 +222,6 @@ def _other_model(trained: nn.Module, loaded: nn.Module, batch: Batch) -> str | N
 
 
 def _some(items: list[str]) -> str:
-    """The first three items, and how many more there are."""
+    """The first three items, and how many more there are; empty where there are none."""
     rest = f" and {len(items) - 3} more" if len(items) > 3 else ""
     return ", ".join(items[:3]) + rest

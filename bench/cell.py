@@ -14,6 +14,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 Pooling = Literal["cls", "mean", "last"]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Rate = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -56,6 +57,8 @@ class _TrainingCell(_Cell):
     coordinates a random subset draws and stays 0 for strategies that draw none. Dropout fields of None
     mean the model configuration's own value. `checkpoint` 'best' scores the selection split after each epoch
     and ends with the weights that did best there; `patience` stops after so many epochs without a better one.
+    `budget`, a share of the encoder's parameters, or `match`, a strategy whose count to meet, sets the size of a
+    strategy whose size can be chosen; at most one of the two is given, and none to any other strategy.
     """
 
     model: str
@@ -81,6 +84,8 @@ class _TrainingCell(_Cell):
     checkpoint: Literal["last", "best"] = "last"
     patience: Positive | None = None
     steps: Positive | None = None
+    budget: Share | None = None
+    match: str | None = None
 
     @property
     def length(self) -> float:
@@ -134,7 +139,8 @@ TrainingCell = QualityCell | TrialCell
 class CostCell(_Cell):
     """Time and weigh one training step of one model and strategy at one fixed batch shape.
 
-    `replicate` 1 is the second full fine-tuning of the A/A pair. `labels` is the width of the head.
+    `replicate` 1 is the second full fine-tuning of the A/A pair. `labels` is the width of the head. `budget` and
+    `match` are those of a quality cell.
     """
 
     kind: Literal["cost"] = "cost"
@@ -153,6 +159,8 @@ class CostCell(_Cell):
     rounds: Positive = 5
     steps_per_round: Positive = 5
     warmup_steps: Positive = 2
+    budget: Share | None = None
+    match: str | None = None
 
 
 Planned = Annotated[QualityCell | CostCell, Field(discriminator="kind")]

@@ -15,13 +15,15 @@ import torch
 import strategies
 from bench.audit import Auditor
 from bench.batching import Encoded, collate, epochs
+from bench.budget import budget_of
 from bench.cell import QualityCell, TrainingCell
 from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
+from bench.measure.subject import counts
 from bench.models import TaskModel, build_model
 from bench.outcome import Outcome
-from bench.results import Checkpoints, CurvePoint
-from bench.scoring import Predictions, Scored, TaskMetrics, predict, score
+from bench.results import Checkpoints, Counts, CurvePoint
+from bench.scoring import Predictions, Scored, TaskMetrics, predict, score, task_loss
 from bench.session import Session, Splits
 from bench.tasks.base import TaskData
 from bench.training import Autocast, Trained, autocast_for, make_stepper, train
@@ -89,6 +91,7 @@ class SetUp:
     applied: Applied
     auditor: Auditor
     steps: int
+    counts: Counts
 
 
 def prepare(cell: TrainingCell, session: Session) -> SetUp:
@@ -101,16 +104,21 @@ def prepare(cell: TrainingCell, session: Session) -> SetUp:
     probe = collate(splits.train, np.arange(min(AUDIT_EXAMPLES, len(splits.train))), device)
     steps = total_steps(cell, len(splits.train))
     context = Context(
-        np.random.default_rng(cell.mask_seed), total_steps=steps, batches=lambda: _batches(cell, splits, device)
+        np.random.default_rng(cell.mask_seed),
+        total_steps=steps,
+        batches=lambda: _batches(cell, splits, device),
+        loss=lambda logits, batch: task_loss(logits, batch["labels"], task.kind),
+        budget=budget_of(cell, base, task.kind),
     )
     applied = strategies.resolve(cell.strategy)(copy.deepcopy(base), context)
-    return SetUp(task, splits, base, applied, Auditor(base, probe), steps)
+    return SetUp(task, splits, base, applied, Auditor(base, probe), steps, counts(applied, base))
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training left besides the model."""
+    """What training left; `applied` is finished."""
 
+    applied: Applied
     trained: Trained
     scorer: Scorer
     curve: list[CurvePoint]
@@ -155,12 +163,14 @@ def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetU
         session.deadline(),
     )
     checkpoints = best.restore(steps) if ends else None
-    applied.finalize()
+    applied = applied.finished()
     set_up.auditor.after_finalize(applied)
-    return Fitted(trained, scorer, curve, checkpoints)
+    return Fitted(applied, trained, scorer, curve, checkpoints)
 
 
-def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, folder: Path) -> delta.DeltaSize:
+def check_delta(
+    cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path
+) -> delta.DeltaSize:
     """Write the delta, audit it on the untouched base, and delete it unless deltas are kept; returns its size.
 
     The base is consumed: the delta is applied to it.
@@ -168,9 +178,10 @@ def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, folder: Pat
     fingerprint = session.pristine(cell).fingerprint
     path = folder / DELTAS / f"{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, set_up.task.labels)
-    size = delta.save(path, set_up.applied, info)
-    set_up.auditor.after_delta(set_up.applied, path, set_up.base, fingerprint)
+    labels, budget = set_up.task.labels, budget_of(cell, set_up.base, set_up.task.kind)
+    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget)
+    size = delta.save(path, applied, info)
+    set_up.auditor.after_delta(applied, path, set_up.base, fingerprint)
     if not session.options.keep_deltas:
         path.unlink()
         with contextlib.suppress(OSError):  # where other deltas were kept

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 
 import strategies
 from bench import cost, quality
+from bench.budget import budget_of
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
-from bench.measure.subject import cost_config
-from bench.models import build_model, config_encoder
+from bench.measure.subject import KIND, cost_config
+from bench.models import shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
 from bench.runs import changed, now_utc, to_do
@@ -110,10 +110,10 @@ def _try_strategy(cell: Planned, session: Session) -> None:
     if isinstance(cell, QualityCell):
         config, kind, outputs = session.pristine(cell).encoder.config, session.task(cell.task).kind, 2
     else:
-        config, kind, outputs = cost_config(cell, session.encoder(cell.model)), "classification", cell.labels
-    with torch.device("meta"):
-        model = build_model(config_encoder(config, kind, cell.pooling), kind, outputs, cell.pooling, seed=0)
-    strategies.resolve(cell.strategy)(model, Context(np.random.default_rng(0)))
+        config, kind, outputs = cost_config(cell, session.encoder(cell.model)), KIND, cell.labels
+    model = shape_only(config, kind, outputs, cell.pooling)
+    context = Context(np.random.default_rng(0), budget=budget_of(cell, model, kind))
+    strategies.resolve(cell.strategy)(model, context)
 
 
 def check_unchanged(store: RunStore, session: Session) -> None:

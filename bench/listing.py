@@ -21,8 +21,12 @@ def _strategies() -> Rows:
     rows = []
     for name, entry in strategies.TABLE.items():
         rows.append((name, entry.sentence))
-        if entry.argument:
-            rows.append((f"{name}:...", entry.argument))
+        if entry.words:
+            rows.append((f"{name}:...", f"words joined by '+': {', '.join(entry.words)}"))
+        if entry.size:
+            rows.append((f"{name}:{entry.size.default:g}", f"its {entry.size.word}"))
+        if entry.layered:
+            rows.append((f"{name}@0-5", "in layers 0 to 5 only"))
     return rows
 
 

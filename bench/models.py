@@ -187,6 +187,12 @@ def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -
     return encoder
 
 
+def shape_only(config: PretrainedConfig, kind: HeadKind, outputs: int, pooling: Pooling) -> TaskModel:
+    """A model of these shapes on the meta device, where it holds no memory."""
+    with torch.device("meta"):
+        return build_model(config_encoder(config, kind, pooling), kind, outputs, pooling, seed=0)
+
+
 def load_encoder(
     encoder: Encoder,
     kind: HeadKind,

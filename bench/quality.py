@@ -8,7 +8,6 @@ from pathlib import Path
 from bench.cell import QualityCell, Search, TrainingCell, TrialCell
 from bench.fitting import Fitted, OnStep, audited, check_delta, fit, prepare
 from bench.measure.bias_change import bias_change
-from bench.measure.subject import counts
 from bench.outcome import Arrays, Outcome
 from bench.results import QualityResult, Searched, SplitScores, TrialResult
 from bench.scoring import Scored
@@ -27,8 +26,8 @@ def run_quality(
     set_up = prepare(cell, session)
     task, splits = set_up.task, set_up.splits
     fitted = fit(cell, _rate(cell, search), session, set_up, on_step)
-    counted, moved = counts(set_up.applied, set_up.base), bias_change(set_up.applied, set_up.base)
-    size = check_delta(cell, session, set_up, folder)
+    moved = bias_change(fitted.applied, set_up.base)
+    size = check_delta(cell, session, set_up, fitted.applied, folder)
     final = _score_all(fitted, splits)
     result = QualityResult(
         headline=task.headline,
@@ -37,7 +36,7 @@ def run_quality(
         train_sample=final.train_sample,
         gap_sample=final.gap_sample,
         curve=fitted.curve,
-        counts=counted,
+        counts=set_up.counts,
         delta_bytes=size.file,
         delta_encoder_bytes=size.encoder,
         delta_head_bytes=size.head,
@@ -63,7 +62,7 @@ def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) 
     """Run one training of a search: the same training and the same audit, scored on the selection split alone."""
     set_up = prepare(cell, session)
     fitted = fit(cell, cell.learning_rate, session, set_up, on_step)
-    check_delta(cell, session, set_up, folder)
+    check_delta(cell, session, set_up, fitted.applied, folder)
     result = TrialResult(
         headline=set_up.task.headline,
         selection=fitted.scorer(set_up.splits.selection, set_up.splits.selection.examples).scores,

@@ -73,7 +73,7 @@ def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
 
 
 def _trials(cell: QualityCell, search: Search, rate: float, share: float) -> Iterator[TrialCell]:
-    random = strategies.check(cell.strategy).random
+    random = strategies.is_random(cell.strategy)
     for seed in search.seeds:
         changed = {"learning_rate": rate, "seed": seed, "mask_seed": seed if random else 0}
         yield cell.trial(**changed, **{cell.length_unit: _length(cell, share)})

@@ -1,10 +1,10 @@
 """What a suite may say of its cells: the sections of its file, their fields, and what each field takes."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-from bench.cell import Fraction, Pooling, Positive, Precision, Rate, Seed
+from bench.cell import Fraction, Pooling, Positive, Precision, Rate, Seed, Share
 
 Item = TypeVar("Item")
 Names = Annotated[list[str], Field(min_length=1)]
@@ -15,6 +15,8 @@ ALTERNATIVES = {
     "steps": "epochs",
     "train_examples": "train_sizes",
     "train_sizes": "train_examples",
+    "budget": "match",
+    "match": "budget",
 }
 
 
@@ -45,13 +47,21 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        for one, other in ALTERNATIVES.items():
+            if getattr(self, one, None) is not None and getattr(self, other, None) is not None:
+                raise ValueError(f"set either {one} or {other}, not both")
+        return self
+
 
 class Training(Section):
     """Settings of quality cells; a model may override each, and a task any. None leaves the cell's own default.
 
     Each strategy has a learning rate, or rates to search; a layer that sets one of the two replaces the other.
     `train_sizes` makes a cell of each of its sizes, "all" being the whole training split. One of two
-    alternatives (epochs or steps, train_examples or train_sizes) may be set, not both, and replaces the other too.
+    alternatives (epochs or steps, train_examples or train_sizes, budget or match) may be set, not both, and replaces
+    the other too.
     """
 
     epochs: Annotated[float, Field(gt=0.0)] | None = None
@@ -73,15 +83,10 @@ class Training(Section):
     curve_examples: Positive | None = None
     checkpoint: Literal["last", "best"] | None = None
     patience: Positive | None = None
+    budget: Share | None = None
+    match: str | None = None
     learning_rate: dict[str, Rate] = {}
     search: dict[str, Annotated[list[Rate], Field(min_length=2), AfterValidator(_unique)]] = {}
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> "Training":
-        for one, other in ALTERNATIVES.items():
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"set either {one} or {other}, not both")
-        return self
 
 
 class Quality(Training):
@@ -111,3 +116,5 @@ class Cost(Section):
     attention_dropout: Fraction | None = None
     rounds: Positive | None = None
     steps_per_round: Positive | None = None
+    budget: Share | None = None
+    match: str | None = None

@@ -22,6 +22,7 @@ from bench.validation import explain, parse_toml, read_text
 Folders = Mapping[str, Path] | None
 REFERENCE = "full"
 RATES = frozenset({"learning_rate", "search"})
+BUDGET = frozenset({"budget", "match"})
 
 
 class Suite(Section):
@@ -98,6 +99,8 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
     named = [section.strategies for section in suite.cost] + ([suite.quality.strategies] if suite.quality else [])
     for names in named:
         _check_strategies(names, where)
+    for section in suite.cost:
+        _check_match(section.match)
     if suite.quality is None:
         return suite
     names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
@@ -110,6 +113,7 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
             encoders.find(model)
     for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
         _check_rates(layer, where)
+        _check_match(layer.match)
     quality = suite.quality.model_copy(update={"tasks": names})
     return suite.model_copy(update={"quality": quality, "own_tasks": described})
 
@@ -138,7 +142,7 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
 
 def _without(rates: Mapping[str, Any], given: Mapping[str, float]) -> dict[str, Any]:
     """What a file says of the strategies that `given` does not name, which with a stem names all its arguments."""
-    return {name: rate for name, rate in rates.items() if not {name, name.partition(":")[0]} & given.keys()}
+    return {name: rate for name, rate in rates.items() if not {name, strategies.family(name)} & given.keys()}
 
 
 def _check_strategies(names: Sequence[str], where: str) -> None:
@@ -159,6 +163,12 @@ def _check_rates(layer: Training, where: str) -> None:
         raise InputError(f"{where}: {min(both)!r} has both a learning rate and a search; give one of the two")
 
 
+def _check_match(strategy: str | None) -> None:
+    """Raises for a strategy to match in size that is unknown or has no size of its own."""
+    if strategy is not None and strategies.is_sized(strategy) and not strategies.is_random(strategy):
+        raise InputError(f"match = {strategy!r} names a strategy without a size of its own; match bitfit, for example")
+
+
 def _folder() -> Any:
     return resources.files("bench") / "suites"
 
@@ -172,8 +182,8 @@ def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
         pooling = encoders.find(model, folders).pooling
         for batch_size, length in section.shapes:
             shape = {"model": model, "batch_size": batch_size, "length": length, "pooling": pooling, **fields}
-            cells += [CostCell(strategy=name, **shape) for name in names]
-            cells.append(CostCell(strategy=REFERENCE, replicate=1, **shape))
+            cells += [CostCell(strategy=name, **_for_strategy(shape, name)) for name in names]
+            cells.append(CostCell(strategy=REFERENCE, replicate=1, **_for_strategy(shape, REFERENCE)))
     return cells
 
 
@@ -218,19 +228,24 @@ def _at_sizes(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Search) -> QualityCell:
-    entry = strategies.check(strategy)
-    if settings.get("weight_decay") and not entry.decays:
+    if settings.get("weight_decay") and not strategies.decays(strategy):
         raise InputError(f"strategy {strategy!r} needs weight_decay = 0: it would move weights that do not train")
     if isinstance(rate, Search) and settings["seed"] in rate.seeds:
         raise InputError(
             f"seed {settings['seed']} is one of search_seeds too: a rate must not be chosen at its own seed"
         )
-    drawn = {"mask_seed": settings["seed"]} if entry.random else {}
+    drawn = {"mask_seed": settings["seed"]} if strategies.is_random(strategy) else {}
     named = {"strategy": strategy, "learning_rate": rate}
     try:
-        return QualityCell.model_validate(dict(settings) | drawn | named)
+        return QualityCell.model_validate(_for_strategy(settings, strategy) | drawn | named)
     except ValidationError as error:
         raise InputError(f"task {settings['task']!r}, strategy {strategy!r}: {explain(error, SECTIONS)}") from None
+
+
+def _for_strategy(settings: Mapping[str, Any], strategy: str) -> dict[str, Any]:
+    """The settings that mean something to a strategy: a budget is none of one whose size cannot be chosen."""
+    # The cell of such a strategy keeps the key, and so the records, that it has where nothing is matched.
+    return {k: v for k, v in settings.items() if k not in BUDGET or strategies.is_sized(strategy)}
 
 
 def _check_budgets(cells: list[QualityCell]) -> None:
@@ -253,7 +268,7 @@ def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Se
 
     A strategy with an argument that no layer names goes by its stem. Raises InputError where there is neither.
     """
-    for name in (strategy, strategy.partition(":")[0]):
+    for name in (strategy, strategies.family(strategy)):
         for layer in reversed(layers):
             fixed = {strategies.canonical(key): rate for key, rate in layer.learning_rate.items()}
             searched = {strategies.canonical(key): rates for key, rates in layer.search.items()}

@@ -7,8 +7,9 @@ from torch import nn
 
 from strategies import bitfit
 from strategies.interface import Applied, Context
+from strategies.naming import NO_ARGUMENT, Argument
 
 
-def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
     """Let the query and intermediate biases of `model` train. Raises StrategyError where it lacks them."""
-    return bitfit.apply(model, context, "query+intermediate")
+    return bitfit.apply(model, context, Argument(("query", "intermediate")))

@@ -1,7 +1,8 @@
 """The delta: one safetensors file that holds exactly what fine-tuning changed, the head included.
 
-It holds every trainable leaf and every tensor the strategy inserted. Of a tensor that trained in part it holds
-the selected values and their flat indices, as `<name>.values` and `<name>.indices`.
+It holds three sorts of tensors: those of the base that changed as a whole, and what was inserted, each under its own
+name; and of a tensor of the base that changed in part the new values and their flat indices, as `<name>.values` and
+`<name>.indices`. `strategies.loading` puts it onto a base.
 """
 
 import json
@@ -9,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-import strategies
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context
 
-FORMAT = "bitfit-bench delta 1"
+FORMAT = "bitfit-bench delta 2"
+VALUES, INDICES = ".values", ".indices"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class DeltaInfo:
 
     base_fingerprint  identifies the encoder it belongs to
     labels            names of the classes by index; empty for regression
+    budget            the `Context.budget` of its strategy
     """
 
     strategy: str
@@ -35,6 +36,7 @@ class DeltaInfo:
     base_fingerprint: str
     task: str
     labels: tuple[str, ...] = ()
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,17 @@ class DeltaSize:
     file: int
 
 
+@dataclass(frozen=True)
+class Change:
+    """New values of one tensor: all of them in its own shape, or those at flat `indices`."""
+
+    values: Tensor
+    indices: Tensor | None = None
+
+
 def save(path: Path, applied: Applied, info: DeltaInfo, head_prefix: str = Context.head_prefix) -> DeltaSize:
-    """Write the delta of a trained model. Raises StrategyError where `path` cannot be written."""
-    content = tensors(applied)
+    """Write the delta of a finished model. Raises StrategyError where `path` cannot be written."""
+    content = tensors(applied, head_prefix)
     metadata = {"format": FORMAT, "delta": json.dumps(vars(info))}
     try:
         save_file(content, path, metadata)
@@ -58,29 +68,34 @@ def save(path: Path, applied: Applied, info: DeltaInfo, head_prefix: str = Conte
     return DeltaSize(sum(tensor.nbytes for tensor in content.values()) - head, head, path.stat().st_size)
 
 
-def load(path: Path, base: nn.Module, base_fingerprint: str) -> nn.Module:
-    """Apply a delta to `base`, in place: an untouched encoder with a head of the right shape, trained or not.
+def tensors(applied: Applied, head_prefix: str = Context.head_prefix) -> dict[str, Tensor]:
+    """Name -> tensor, on the CPU, of what a delta of `applied`, which is finished, holds.
 
-    Returns the model it turns into. Raises StrategyError where the file is no delta of this format, belongs to
-    another encoder, or does not hold just the tensors its strategy needs.
+    A declared change that the model cannot have, which an audit reports, is left out.
     """
-    info, content = read(path)
-    if info.base_fingerprint != base_fingerprint:
-        raise StrategyError(
-            f"the delta {path} belongs to another encoder: it was trained on {info.base_fingerprint[:12]}, "
-            f"this is {base_fingerprint[:12]}"
-        )
-    applied = strategies.resolve(info.strategy)(base, Context(np.random.default_rng(info.mask_seed)))
-    wanted = tensors(applied)
-    problem = _mismatch(wanted, content)
-    if problem:
-        raise StrategyError(f"the delta {path} does not fit {info.strategy!r} on this encoder: {problem}")
-    _put(applied, content)
-    return applied.model
+    if applied.base_names is None:
+        raise ValueError("the names of the base are not known: apply the strategy through strategies.resolve")
+    state, moved = applied.model.state_dict(), applied.moved
+    of_base = {moved.get(name, name) for name in applied.base_names}
+    held = {name: tensor for name, tensor in state.items() if name not in of_base or name.startswith(head_prefix)}
+    for name, indices in applied.expected.changes.items():
+        tensor = state.get(moved.get(name, name))
+        if tensor is None:
+            continue
+        if indices is None:
+            held[name] = tensor
+        else:
+            inside = indices[(indices >= 0) & (indices < tensor.numel())]
+            held[name + VALUES] = tensor.flatten()[inside.to(tensor.device)]
+            held[name + INDICES] = inside.to(torch.int32 if tensor.numel() < 2**31 else torch.int64)
+    return {name: held[name].detach().cpu().contiguous() for name in sorted(held)}
 
 
-def read(path: Path) -> tuple[DeltaInfo, dict[str, Tensor]]:
-    """What a delta says about itself, and its tensors. Raises StrategyError where it is none of this format."""
+def read(path: Path) -> tuple[DeltaInfo, dict[str, Change]]:
+    """What a delta says about itself, and the change of each tensor.
+
+    Raises StrategyError where it is none of this format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -93,53 +108,16 @@ def read(path: Path) -> tuple[DeltaInfo, dict[str, Tensor]]:
         )
     try:
         fields = json.loads(metadata["delta"])
-        return DeltaInfo(**{**fields, "labels": tuple(fields["labels"])}), content
+        return DeltaInfo(**{**fields, "labels": tuple(fields["labels"])}), _changes(content)
     except (KeyError, TypeError, ValueError):
         raise StrategyError(f"{path} is a damaged delta: its metadata cannot be read") from None
 
 
-def tensors(applied: Applied) -> dict[str, Tensor]:
-    """Name -> tensor, on the CPU, of what a delta of `applied` holds."""
-    if applied.base_names is None:
-        raise ValueError("the names of the base are not known: apply the strategy through strategies.resolve")
-    state = applied.model.state_dict()
-    trained = {name for name, parameter in applied.model.named_parameters() if parameter.requires_grad}
-    held: dict[str, Tensor] = {}
-    for name in sorted(trained | (state.keys() - applied.base_names)):
-        indices = applied.expected.changes.get(name)
-        if indices is None:
-            held[name] = state[name]
-        else:
-            held[f"{name}.values"] = state[name].flatten()[indices.to(state[name].device)]
-            held[f"{name}.indices"] = indices.to(torch.int32)
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
-
-
-def _mismatch(wanted: Mapping[str, Tensor], content: Mapping[str, Tensor]) -> str | None:
-    """The first way in which a file's tensors are not those a freshly applied strategy would save."""
-    for name in sorted(wanted.keys() | content.keys()):
-        if name not in content:
-            return f"it lacks {name}"
-        if name not in wanted:
-            return f"it holds {name}, which this strategy does not train"
-        ours, theirs = wanted[name], content[name]
-        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
-            return f"{name} is {_kind(theirs)} there and {_kind(ours)} here"
-        # Integers are drawn coordinates. A generator that draws others would set the values in the wrong places.
-        if not ours.is_floating_point() and not torch.equal(ours, theirs):
-            return f"{name} holds other coordinates than mask seed and numpy {np.__version__} draw here"
-    return None
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
-def _put(applied: Applied, content: Mapping[str, Tensor]) -> None:
-    """Write a delta's tensors into a model of the same strategy."""
-    for name, tensor in applied.model.state_dict().items():
-        if name in content:
-            tensor.copy_(content[name])
-        elif f"{name}.values" in content:
-            indices = content[f"{name}.indices"].to(tensor.device, torch.int64)
-            tensor.view(-1)[indices] = content[f"{name}.values"].to(tensor.device)
+def _changes(content: Mapping[str, Tensor]) -> dict[str, Change]:
+    """The change of each tensor, from what the file holds; values and indices of one tensor go together."""
+    partial = {name.removesuffix(INDICES) for name in content if name.endswith(INDICES)}
+    partial = {name for name in partial if name + VALUES in content}
+    apart = {name + end for name in partial for end in (VALUES, INDICES)}
+    return {name: Change(tensor) for name, tensor in content.items() if name not in apart} | {
+        name: Change(content[name + VALUES], content[name + INDICES]) for name in partial
+    }

@@ -4,10 +4,11 @@ from torch import nn
 
 from strategies.expectation import whole
 from strategies.interface import Applied, Context
+from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import train_only
 
 
-def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
     """Freeze the whole encoder of `model`."""
     train_only(model, context, ())
     return Applied(model, whole({}))

@@ -5,7 +5,7 @@ A strategy is a function `apply(model, context) -> Applied`. After it ran, what 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from strategies.errors import StrategyError
+from strategies.naming import NO_ARGUMENT, Argument
 
 __all__ = ["Applied", "Apply", "Batch", "Context", "Expected", "StrategyError"]
 
@@ -20,14 +21,19 @@ Batch = Mapping[str, Tensor]
 
 
 class Apply(Protocol):
-    """What every strategy module offers under the name `apply`; `argument` is what follows the colon of its name."""
+    """What every strategy module offers under the name `apply`; `argument` is what follows the stem of its name."""
 
-    def __call__(self, model: nn.Module, context: "Context", argument: str = "") -> "Applied": ...
+    def __call__(self, model: nn.Module, context: "Context", argument: Argument = NO_ARGUMENT) -> "Applied": ...
 
 
 def no_batches() -> Iterator[Batch]:
     """The default of `Context.batches`: a strategy that asks for data where there is none gets nothing."""
     return iter(())
+
+
+def no_loss(logits: Tensor, batch: Batch) -> Tensor:  # noqa: ARG001
+    """The default of `Context.loss`. Raises StrategyError: there is no task here to have one."""
+    raise StrategyError("it looks at gradients of the task's loss, and there is no task here")
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,17 @@ class Context:
     generator     its own source of randomness, seeded from the cell's mask seed
     head_prefix   parameters whose name begins so belong to the head and train under every strategy
     total_steps   optimizer steps of the whole training, for schedules
-    batches       training batches, made when asked for; never selection or evaluation data
+    batches       training batches without end, made when asked for; never selection or evaluation data
+    loss          the task's mean loss of logits on a batch
+    budget        encoder values to train, for strategies whose size can be chosen; None leaves it to them
     """
 
     generator: np.random.Generator
     head_prefix: str = "head."
     total_steps: int = 0
     batches: Callable[[], Iterator[Batch]] = no_batches
+    loss: Callable[[Tensor, Batch], Tensor] = no_loss
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def no_hook(step: int) -> None:
 
 
 def no_finalize() -> None:
-    """Do nothing after training."""
+    """Do nothing after training, and declare nothing new."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,10 @@ class Applied:
                   absolute difference at most `start_bound`), or 'changed'
     penalty       added to the task loss of every step
     before_step   called with the 0-based step after backward and before clipping
-    finalize      called once after training; the model then computes what its delta will reproduce
+    finalize      called once after training, by way of `finished`: takes out of the model what only training needs,
+                  so that its delta is enough to rebuild it. Returns the changes where they are known only now
     draws         whether the strategy inserts randomness into the forward pass of training
+    moved         base tensor -> its name in the model now, of those that have another one
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
                   the delta tells by it what was inserted
     """
@@ -100,6 +112,12 @@ class Applied:
     start_bound: float = 0.0
     penalty: Callable[[], Tensor] = field(default=no_penalty)
     before_step: Callable[[int], None] = field(default=no_hook)
-    finalize: Callable[[], None] = field(default=no_finalize)
+    finalize: Callable[[], Mapping[str, Tensor | None] | None] = field(default=no_finalize)
     draws: bool = False
+    moved: Mapping[str, str] = field(default_factory=dict)
     base_names: frozenset[str] | None = None
+
+    def finished(self) -> "Applied":
+        """The same after training: finalised, with the changes as they turned out. To be called once."""
+        changes = self.finalize()
+        return self if changes is None else replace(self, expected=replace(self.expected, changes=changes))

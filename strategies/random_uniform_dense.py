@@ -10,10 +10,11 @@ from torch import nn
 from strategies import draw
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
+from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import base_of, bias_count, layer_linears, train_only, weight_shapes
 
 
-def apply(model: nn.Module, context: Context, argument: str = "") -> Applied:  # noqa: ARG001
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
     """Let randomly drawn weights of `model` train, as many as it has biases.
 
     Raises StrategyError where the model has no biases to count or its architecture is not known.

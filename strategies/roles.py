@@ -61,6 +61,12 @@ def train_only(model: nn.Module, context: Context, names: Collection[str]) -> No
         parameter.requires_grad_(name in names or name.startswith(context.head_prefix))
 
 
+def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` in the place of the one at `path`."""
+    parent, _, own = path.rpartition(".")
+    setattr(model.get_submodule(parent), own, module)
+
+
 def is_bias(name: str) -> bool:
     """Whether a parameter's own name, without its module's path, is that of a bias."""
     return name == "bias" or name.endswith("_bias")

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from strategies.draw import Axis, Draw, Drawn
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import base_of, bias_count, layer_linears, train_only, weight_shapes
+from strategies.roles import base_of, bias_count, layer_linears, put_module, train_only, weight_shapes
 
 CHUNK_BYTES = 2**24
 """Bound on one temporary of the gradient at single coordinates."""
@@ -20,23 +20,31 @@ CHUNK_BYTES = 2**24
 class SparseLinear(nn.Module):
     """A linear layer whose `weight` is frozen but for the coordinates in `indices`, which hold `values`.
 
+    linear   the layer in whose place it stands
     weight   (out, in), or (in, out) in place of a Conv1D; frozen, the layer's own parameter; holds `values` after
              each forward pass
     values   (n,), the one trainable leaf
-    indices  (n,), flat coordinates, int32, sorted, unique; part of the state
+    indices  (n,), flat coordinates, int32, sorted, unique; no part of the state
     """
 
     indices: Tensor
 
     def __init__(self, linear: nn.Linear | Conv1D, drawn: Drawn) -> None:
         super().__init__()
+        # In a tuple, so that its parameters are not found under two names.
+        self._linear = (linear,)
         self.transposed = isinstance(linear, Conv1D)
         self.weight = linear.weight.requires_grad_(False)
         self.bias = linear.bias
         self.axis = drawn.axis
         indices = torch.from_numpy(drawn.indices).to(self.weight.device, torch.int32)
-        self.register_buffer("indices", indices)
+        self.register_buffer("indices", indices, persistent=False)
         self.values = nn.Parameter(self.weight.detach().flatten()[indices])
+
+    @property
+    def linear(self) -> nn.Linear | Conv1D:
+        """The layer in whose place this one stands; it shares `weight` and bias."""
+        return self._linear[0]
 
     def write(self) -> None:
         """Put `values` into `weight`, in place; autograd does not see it."""
@@ -147,14 +155,13 @@ def train_drawn(model: nn.Module, context: Context, draw: Draw) -> Applied:
     linears = layer_linears(base)
     drawn = draw(context.generator, weight_shapes(linears), count)
     train_only(model, context, ())
-    modules = []
-    for path, coordinates in drawn.items():
-        parent, _, own = path.rpartition(".")
-        modules.append(SparseLinear(linears[path], coordinates))
-        setattr(model.get_submodule(parent), own, modules[-1])
+    sparse = {path: SparseLinear(linears[path], coordinates) for path, coordinates in drawn.items()}
+    for path, module in sparse.items():
+        put_module(model, path, module)
 
     def finalize() -> None:
-        for module in modules:
+        for path, module in sparse.items():
             module.write()
+            put_module(model, path, module.linear)
 
     return Applied(model, drawn_subset(base, drawn, "values"), finalize=finalize)

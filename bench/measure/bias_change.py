@@ -13,15 +13,17 @@ from strategies.roles import Base, bias_roles
 def bias_change(applied: Applied, base: TaskModel) -> list[BiasChange] | None:
     """The mean absolute change of every bias that the strategy declares to change as a whole.
 
-    `base` is the model before the strategy, `applied` the trained one after `finalize`. None where no such bias
+    `base` is the model before the strategy, `applied` the trained one finished. None where no such bias
     exists, or where the roles of the architecture are not known. Raises FloatingPointError where one is not finite.
     """
     known = bias_roles(Base("encoder.", base.encoder, base.encoder.config)) or {}
     changes = applied.expected.changes
     # A tensor that is gone from the trained model is the audit's to report.
     trained = dict(applied.model.named_parameters())
-    whole = [name for name in known if name in changes and changes[name] is None and name in trained]
-    return [_change(*known[name], base.get_parameter(name), trained[name]) for name in whole] or None
+    now = {name: trained.get(applied.moved.get(name, name)) for name in known if changes.get(name, ()) is None}
+    return [
+        _change(*known[name], base.get_parameter(name), after) for name, after in now.items() if after is not None
+    ] or None
 
 
 def _change(layer: int | None, role: str, before: nn.Parameter, after: nn.Parameter) -> BiasChange:

@@ -1,6 +1,7 @@
 """What a cost cell measures: a model built from its configuration, a strategy, and batches of random tokens."""
 
 import copy
+import itertools
 
 import numpy as np
 import torch
@@ -9,11 +10,13 @@ from transformers import PretrainedConfig
 
 import strategies
 from bench.audit import trainable_counts
+from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
 from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
 from bench.results import Counts
+from bench.scoring import task_loss
 from bench.tasks.base import HeadKind
 from bench.training import Stepper, autocast_for, make_stepper
 from strategies.interface import Applied, Context
@@ -41,7 +44,14 @@ def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:
 def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device) -> Applied:
     """The cell's strategy on a copy of `base` on `device`."""
     model = copy.deepcopy(base).to(device)
-    context = Context(np.random.default_rng(cell.mask_seed), total_steps=cell.steps_per_round)
+    batch = random_batch(cell, base.encoder.config.vocab_size, device)
+    context = Context(
+        np.random.default_rng(cell.mask_seed),
+        total_steps=cell.warmup_steps + cell.steps_per_round,
+        batches=lambda: itertools.repeat(batch),
+        loss=lambda logits, batch: task_loss(logits, batch["labels"], KIND),
+        budget=budget_of(cell, base, KIND),
+    )
     return strategies.resolve(cell.strategy)(model, context)
 
 

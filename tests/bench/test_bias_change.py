@@ -36,8 +36,7 @@ def moved(name: str, base: TaskModel, step: Callable[[str, torch.Tensor], object
         for own, parameter in applied.model.named_parameters():
             if parameter.requires_grad:
                 step(own, parameter)
-    applied.finalize()
-    return bias_change(applied, base)
+    return bias_change(applied.finished(), base)
 
 
 def ones(_: str, parameter: torch.Tensor) -> None:

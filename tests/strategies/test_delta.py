@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import strategies
 from bench.models import TaskModel
-from strategies import StrategyError, delta
+from strategies import StrategyError, delta, loading
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
@@ -33,12 +33,13 @@ def written(path: Path, tiny_model: TinyModel, name: str = "bitfit") -> delta.De
         for parameter in applied.model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.5)
-    return delta.save(path, applied, delta.DeltaInfo(**{**vars(INFO), "strategy": name}))
+    return delta.save(path, applied.finished(), delta.DeltaInfo(**{**vars(INFO), "strategy": name}))
 
 
 def tamper(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], object]) -> None:
     """Rewrite the delta at `path` after `change(tensors, info fields)`."""
-    info, content = delta.read(path)
+    info, _ = delta.read(path)
+    content = load_file(path)
     fields = dict(vars(info))
     change(content, fields)
     save_file(content, path, {"format": delta.FORMAT, "delta": json.dumps(fields)})
@@ -85,19 +86,26 @@ def test_it_turns_a_fresh_base_with_any_head_into_the_trained_model(tmp_path: Pa
     written(tmp_path / "d", tiny_model)
     base = tiny_model("bert")
     torch.nn.init.normal_(base.head.get_parameter("out.weight"))
-    loaded = delta.load(tmp_path / "d", base, INFO.base_fingerprint).state_dict()
+    loaded = loading.load(tmp_path / "d", base, INFO.base_fingerprint).model.state_dict()
     for name, tensor in tiny_model("bert").state_dict().items():
         moved = name.endswith(".bias") or name.startswith("head.")
         torch.testing.assert_close(loaded[name], tensor + 0.5 if moved else tensor, rtol=0, atol=0)
 
 
-def test_a_delta_can_be_trained_on(tmp_path: Path, tiny_model: TinyModel) -> None:
-    written(tmp_path / "d", tiny_model, "random_uniform")
-    loaded = delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
-    fresh = apply("random_uniform", tiny_model("bert")).model
-    assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
-        n for n, p in fresh.named_parameters() if p.requires_grad
-    }
+@pytest.mark.parametrize("name", strategies.TABLE)
+def test_removing_it_restores_the_base_bit_by_bit(name: str, tmp_path: Path, tiny_model: TinyModel) -> None:
+    written(tmp_path / "d", tiny_model, name)
+    base = tiny_model("bert").requires_grad_(False)
+    before = {key: tensor.clone() for key, tensor in base.state_dict().items()}
+    modules = dict(base.named_modules())
+    loaded = loading.load(tmp_path / "d", base, INFO.base_fingerprint)
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in loaded.model.state_dict().items())
+    loaded.remove()
+    after = base.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+    assert dict(base.named_modules()) == modules
+    assert not any(parameter.requires_grad for parameter in base.parameters())
 
 
 QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
@@ -106,13 +114,11 @@ QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content, _: content.pop(QUERY), f"it lacks {QUERY}"),
         (lambda content, _: content.pop("head.out.weight"), "it lacks head.out.weight"),
-        (lambda content, _: content.update(extra=torch.zeros(1)), "it holds extra, which this strategy does not"),
+        (lambda content, _: content.update(extra=torch.zeros(1)), "it holds extra, which neither this encoder"),
         (lambda content, _: content.update({QUERY: torch.zeros(3)}), rf"{QUERY} is float32 \(3,\) there and"),
         (lambda content, _: content.update({QUERY: content[QUERY].half()}), rf"{QUERY} is float16 \(16,\) there and"),
-        (lambda _, fields: fields.update(strategy="bitfit:key"), "which this strategy does not train"),
-        (lambda _, fields: fields.update(strategy="bitfot"), "did you mean 'bitfit'"),
+        (lambda content, f: content.update(x=torch.zeros(1)) or f.update(strategy="bitfot"), "did you mean 'bitfit'"),
         (lambda _, fields: fields.update(surprise=1), "damaged delta"),
         (lambda _, fields: fields.pop("labels"), "damaged delta"),
         (lambda _, fields: fields.update(base_fingerprint="beef"), "another encoder: it was trained on beef, this"),
@@ -124,36 +130,41 @@ def test_a_delta_that_does_not_fit_is_refused(
     written(tmp_path / "d", tiny_model)
     tamper(tmp_path / "d", change)
     with pytest.raises(StrategyError, match=message) as error:
-        delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
+        loading.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["random_rowcol", "random_uniform_dense"])
-def test_other_coordinates_are_refused(name: str, tmp_path: Path, tiny_model: TinyModel) -> None:
-    written(tmp_path / "d", tiny_model, name)
-    first = next(n for n in delta.read(tmp_path / "d")[1] if n.endswith("indices"))
+WEIGHT = "encoder.encoder.layer.0.output.dense.weight.indices"
 
-    def shift(content: dict[str, Tensor], _: dict[str, Any]) -> None:
-        content[first] = content[first].flip(0)
 
-    tamper(tmp_path / "d", shift)
-    with pytest.raises(StrategyError, match=f"{first} holds other coordinates"):
-        delta.load(tmp_path / "d", tiny_model("bert"), INFO.base_fingerprint)
+@pytest.mark.parametrize(
+    "wrong", [lambda i: i.flip(0), lambda i: i + 1024, lambda i: i - 1024, lambda i: i[:1].expand(i.numel()).clone()]
+)
+def test_coordinates_that_cannot_be_are_refused(
+    wrong: Callable[[Tensor], Tensor], tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    written(tmp_path / "d", tiny_model, "random_uniform")
+    tamper(tmp_path / "d", lambda content, _: content.update({WEIGHT: wrong(content[WEIGHT])}))
+    base = tiny_model("bert")
+    with pytest.raises(StrategyError, match="has coordinates that are not those of 1024 values"):
+        loading.load(tmp_path / "d", base, INFO.base_fingerprint)
+    fresh = tiny_model("bert").state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in base.state_dict().items())
 
 
 def test_foreign_files_are_refused(tmp_path: Path, tiny_model: TinyModel) -> None:
     (tmp_path / "text").write_text("not a delta")
     save_file({"weight": torch.zeros(2)}, tmp_path / "weights")
-    save_file({"weight": torch.zeros(2)}, tmp_path / "newer", {"format": "bitfit-bench delta 2"})
+    save_file({"weight": torch.zeros(2)}, tmp_path / "newer", {"format": "bitfit-bench delta 3"})
     messages = {
         "text": "not a readable safetensors file",
         "absent": "not a readable safetensors file",
         "weights": "format None",
-        "newer": "format 'bitfit-bench delta 2'",
+        "newer": "format 'bitfit-bench delta 3'",
     }
     for name, message in messages.items():
         with pytest.raises(StrategyError, match=message) as error:
-            delta.load(tmp_path / name, tiny_model("bert"), "f00d")
+            loading.load(tmp_path / name, tiny_model("bert"), "f00d")
         assert "\n" not in str(error.value)
 
 

@@ -14,10 +14,10 @@ from strategies import StrategyError
     [
         ("bitfitt", "unknown strategy 'bitfitt'; did you mean 'bitfit'?"),
         ("xyzzy", "unknown strategy 'xyzzy'; known: full, bitfit, "),
-        ("bitfit:quary", "'quary' is no known role; did you mean 'query'?"),
-        ("bitfit:", "'' is no known role; known: query, "),
-        ("bitfit:query+", "'' is no known role"),
-        ("bitfit:query+query", "names a role twice"),
+        ("bitfit:quary", "'quary' is no known word; did you mean 'query'?"),
+        ("bitfit:", "'' is no known word; known: query, "),
+        ("bitfit:query+", "'' is no known word"),
+        ("bitfit:query+query", "names a word twice"),
         ("full:query", "strategy 'full' takes no argument"),
         ("full:", "strategy 'full' takes no argument"),
     ],
@@ -45,3 +45,37 @@ def test_names_are_checked_without_torch() -> None:
     code = "import strategies, sys; strategies.check('bitfit:query'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("layernorm+bitfit:intermediate+query", "bitfit:query+intermediate+layernorm"),
+        ("random_uniform+bitfit", "bitfit+random_uniform"),
+        ("bitfit:value+key", "bitfit:key+value"),
+    ],
+)
+def test_names_of_one_choice_have_one_form(name: str, canonical: str) -> None:
+    assert strategies.canonical(name) == canonical
+    assert strategies.canonical(canonical) == canonical
+    assert strategies.sentence(name).count(".") == len(strategies.parse(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("full+bitfit", "'full' cannot be combined with others"),
+        ("bitfit+bitfit:query", "names 'bitfit' twice"),
+        ("bitfit+layernrm", "unknown strategy 'layernrm'; did you mean 'layernorm'?"),
+        ("layernorm@0", "'layernorm' cannot be kept to some layers; leave out '@0'"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(name: str, message: str) -> None:
+    with pytest.raises(StrategyError) as error:
+        strategies.resolve(name)
+    assert message in str(error.value)
+
+
+def test_a_combination_goes_by_its_stems_without_arguments() -> None:
+    assert strategies.family("bitfit:query+random_uniform") == "bitfit+random_uniform"
+    assert strategies.selection("bq_b2+layernorm") == "bitfit:query+intermediate+layernorm"

@@ -164,9 +164,9 @@ def test_the_sparse_and_the_dense_way_train_to_the_same_model(
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        applied.finalize()
-        states.append(applied.model.state_dict())
+        states.append(applied.finished().model.state_dict())
     sparse_state, dense_state = states
+    assert sparse_state.keys() == dense_state.keys()
     for name, tensor in dense_state.items():
         torch.testing.assert_close(sparse_state[name], tensor, rtol=1e-9, atol=1e-9)
 
@@ -177,7 +177,7 @@ def test_finalize_leaves_the_trained_values_in_the_weight(tiny_model: TinyModel)
         for name, parameter in applied.model.named_parameters():
             if name.endswith(".values"):
                 parameter.add_(1.0)
-    applied.finalize()
+    applied = applied.finished()
     before = tiny_model("bert").state_dict()
     for name, indices in applied.expected.changes.items():
         assert indices is not None

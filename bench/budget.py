@@ -1,0 +1,23 @@
+"""How many encoder values a strategy whose size can be chosen should train."""
+
+import numpy as np
+
+import strategies
+from bench.cell import CostCell, QualityCell, TrialCell
+from bench.models import TaskModel, shape_only
+from bench.tasks.base import HeadKind
+from strategies.interface import Context
+
+
+def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: HeadKind) -> int | None:
+    """The budget of a cell on `model`, an untouched task model of the cell's architecture, or None.
+
+    Raises StrategyError where the strategy to match cannot be applied to it.
+    """
+    if cell.budget is not None:
+        return max(1, round(cell.budget * sum(parameter.numel() for parameter in model.encoder.parameters())))
+    if cell.match is None:
+        return None
+    outputs = model.head.out.out_features
+    same = shape_only(model.encoder.config, kind, outputs, cell.pooling)
+    return strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.count

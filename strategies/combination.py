@@ -1,0 +1,122 @@
+"""Several strategies on one model: what trains is what any of them trains."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from strategies.interface import Applied, Context, Expected
+from strategies.naming import Part
+
+STARTS = ("exact", "near", "changed")
+
+Changes = Mapping[str, Tensor | None]
+
+
+def combine(
+    parts: Sequence[Part], model: nn.Module, context: Context, apply: Callable[[Part, nn.Module, Context], Applied]
+) -> Applied:
+    """Apply each of `parts`, those that select before those that insert, and join what they declare.
+
+    A budget is that of all of them together: a part whose size it sets gets what the parts before it leave.
+    """
+    base_names = frozenset(model.state_dict())
+    joined = _Joined((), {})
+    for part in sorted(parts, key=lambda part: (part.entry.order, part.entry.sized)):
+        left = None if context.budget is None else max(context.budget - joined.count, 1)
+        applied = apply(part, model, replace(context, budget=left))
+        model = applied.model
+        trained = frozenset(name for name, p in model.named_parameters() if p.requires_grad)
+        joined = joined.with_part(_Applied(applied, trained), base_names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(name in one.trained for one in joined.parts))
+    return joined.applied(model)
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """A part as applied: what it declares, under the names of now, and the names of what trains."""
+
+    applied: Applied
+    trained: frozenset[str]
+
+    def renamed(self, moved: Mapping[str, str]) -> "_Applied":
+        """The same after tensors moved to other names."""
+        expected = self.applied.expected
+        trainable = {moved.get(name, name): count for name, count in expected.trainable.items()}
+        applied = replace(self.applied, expected=replace(expected, trainable=trainable))
+        return _Applied(applied, frozenset(moved.get(name, name) for name in self.trained))
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The parts so far, and where the base's tensors are now."""
+
+    parts: tuple[_Applied, ...]
+    moved: Mapping[str, str]
+
+    @property
+    def count(self) -> int:
+        """Encoder values that train."""
+        return sum(self._trainable().values())
+
+    def with_part(self, new: _Applied, base_names: frozenset[str]) -> "_Joined":
+        """These and one more, applied to a model on which these were."""
+        before = {name: self.moved.get(name, name) for name in base_names}
+        of_base = {now: name for name, now in before.items()}
+        expected = new.applied.expected
+        # Of what an earlier part inserted, a later one changes nothing that the base has.
+        changes = {of_base[name]: value for name, value in expected.changes.items() if name in of_base}
+        new = replace(new, applied=replace(new.applied, expected=replace(expected, changes=changes)))
+        step = new.applied.moved
+        moved = {name: step.get(now, now) for name, now in before.items() if step.get(now, now) != name}
+        return _Joined((*(part.renamed(step) for part in self.parts), new), moved)
+
+    def applied(self, model: nn.Module) -> Applied:
+        """All parts as one."""
+        every = [part.applied for part in self.parts]
+
+        def before_step(step: int) -> None:
+            for one in every:
+                one.before_step(step)
+
+        def finalize() -> Changes:
+            found = [(one.finalize(), one.expected.changes) for one in reversed(every)]
+            return _union(changes if final is None else final for final, changes in found)
+
+        return Applied(
+            model,
+            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget()),
+            start=max((one.start for one in every), key=STARTS.index),
+            start_bound=sum(one.start_bound for one in every),
+            penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
+            before_step=before_step,
+            finalize=finalize,
+            draws=any(one.draws for one in every),
+            moved=self.moved,
+        )
+
+    def _trainable(self) -> dict[str, int]:
+        return reduce(lambda joined, part: joined | dict(part.applied.expected.trainable), self.parts, {})
+
+    def _budget(self) -> int | None:
+        """What the parts with a budget of their own should come to, and the others beside them; None without any."""
+        expected = [part.applied.expected for part in self.parts]
+        if all(one.budget is None for one in expected):
+            return None
+        return sum(one.count if one.budget is None else one.budget for one in expected)
+
+
+def _union(changes: Iterable[Changes]) -> dict[str, Tensor | None]:
+    """What any of several may change: a whole tensor where one of them may change the whole."""
+    joined: dict[str, Tensor | None] = {}
+    for one in changes:
+        for name, indices in one.items():
+            other = joined.get(name, indices)
+            if indices is None or other is None:
+                joined[name] = None
+            else:
+                joined[name] = torch.unique(torch.cat([other, indices]))
+    return joined
