@@ -86,6 +86,11 @@ class _Joined:
             found = [(one.finalize(), one.expected.changes) for one in reversed(every)]
             return _union(changes if final is None else final for final, changes in found)
 
+        def merge() -> None:
+            for one in reversed(every):
+                if one.merge is not None:
+                    one.merge()
+
         return Applied(
             model,
             Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget()),
@@ -94,6 +99,7 @@ class _Joined:
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
             before_step=before_step,
             finalize=finalize,
+            merge=None if any(one.merge is None for one in every) else merge,
             draws=any(one.draws for one in every),
             moved=self.moved,
         )

@@ -90,6 +90,10 @@ def no_finalize() -> None:
     """Do nothing after training, and declare nothing new."""
 
 
+def no_merge() -> None:
+    """Merge nothing, where nothing was inserted."""
+
+
 @dataclass(frozen=True)
 class Applied:
     """A model with a strategy applied, and what the harness needs to run and audit it.
@@ -100,6 +104,9 @@ class Applied:
     before_step   called with the 0-based step after backward and before clipping
     finalize      called once after training, by way of `finished`: takes out of the model what only training needs,
                   so that its delta is enough to rebuild it. Returns the changes where they are known only now
+    merge         called on a finished model: folds what was inserted into the base's own tensors and takes it out, so
+                  that a plain model of the base's architecture computes the same; nothing to do by default, and None
+                  where the mathematics does not allow it
     draws         whether the strategy inserts randomness into the forward pass of training
     moved         base tensor -> its name in the model now, of those that have another one
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
@@ -113,6 +120,7 @@ class Applied:
     penalty: Callable[[], Tensor] = field(default=no_penalty)
     before_step: Callable[[int], None] = field(default=no_hook)
     finalize: Callable[[], Mapping[str, Tensor | None] | None] = field(default=no_finalize)
+    merge: Callable[[], None] | None = field(default=no_merge)
     draws: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
     base_names: frozenset[str] | None = None
