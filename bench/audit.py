@@ -106,7 +106,10 @@ class Auditor:
 
 
 def eval_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits in eval mode, without autocast, on the CPU; leaves every module in the mode it was in."""
+    """Logits in eval mode, without autocast, on the CPU; leaves every module in the mode it was in.
+
+    Those of padding, which nobody reads, are zero.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -115,6 +118,8 @@ def eval_logits(model: nn.Module, batch: Batch) -> Tensor:
     finally:
         for module, training in modes.items():
             module.training = training
+    if logits.dim() == 3:
+        logits = logits.masked_fill(batch["attention_mask"].unsqueeze(-1) == 0, 0.0)
     return logits.detach().cpu()
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import strategies
 from bench.cell import CostCell, QualityCell, TrialCell
 from bench.models import TaskModel, shape_only
+from bench.results import Counts
 from bench.tasks.base import HeadKind
 from strategies.interface import Context
 
@@ -21,3 +22,11 @@ def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: 
     outputs = model.head.out.out_features
     same = shape_only(model.encoder.config, kind, outputs, cell.pooling)
     return strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.count
+
+
+def unmet(counts: Counts) -> tuple[str, ...]:
+    """What to say where a strategy could not be given just the size asked for: sizes come in steps."""
+    trained, budget = counts.encoder_trainable, counts.budget
+    if budget is None or budget == trained:
+        return ()
+    return (f"trains {trained:,} encoder values, {trained / budget:.1%} of its budget of {budget:,}",)

@@ -76,6 +76,12 @@ def run(
     learning_rate: Annotated[
         list[str] | None, typer.Option(help="STRATEGY=RATE, may be repeated; a bare RATE holds for every strategy.")
     ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="Strategy whose size those take whose size can be chosen, such as bitfit.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Their size as a share of the encoder's parameters; instead of --match.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -105,7 +111,13 @@ def run(
     from bench import suite as suites
 
     names, folders = overrides.model_folders(overrides.split(models))
-    shared = {"models": names, "strategies": overrides.split(strategies), "precision": precision}
+    shared = {
+        "models": names,
+        "strategies": overrides.split(strategies),
+        "precision": precision,
+        "match": match,
+        "budget": budget,
+    }
     own = {
         "tasks": overrides.split(tasks),
         "seeds": overrides.parse_seeds(seeds),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from bench.budget import unmet
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.memory import MemoryFailureError, measure_peak
@@ -77,5 +78,9 @@ def _outcome(cell: CostCell, timing: Timing, group: str, memory: MemoryPeak | No
     return Outcome(
         cost=result,
         arrays={"step_seconds": seconds},
-        warnings=(*((wide,) if spread > WIDE_SPREAD else ()), *((f"no peak memory: {reason}",) if failed else ())),
+        warnings=(
+            *((wide,) if spread > WIDE_SPREAD else ()),
+            *((f"no peak memory: {reason}",) if failed else ()),
+            *unmet(timing.counts),
+        ),
     )

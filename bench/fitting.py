@@ -111,7 +111,8 @@ def prepare(cell: TrainingCell, session: Session) -> SetUp:
         budget=budget_of(cell, base, task.kind),
     )
     applied = strategies.resolve(cell.strategy)(copy.deepcopy(base), context)
-    return SetUp(task, splits, base, applied, Auditor(base, probe), steps, counts(applied, base))
+    counted = counts(applied, base, context.budget)
+    return SetUp(task, splits, base, applied, Auditor(base, probe), steps, counted)
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ def check_delta(
     fingerprint = session.pristine(cell).fingerprint
     path = folder / DELTAS / f"{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    labels, budget = set_up.task.labels, budget_of(cell, set_up.base, set_up.task.kind)
-    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget)
+    labels = set_up.task.labels
+    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, set_up.counts.budget)
     size = delta.save(path, applied, info)
     set_up.auditor.after_delta(applied, path, set_up.base, fingerprint)
     if not session.options.keep_deltas:

@@ -52,20 +52,28 @@ class Head(nn.Module):
         self.dense = nn.Linear(hidden, hidden) if reduce == "first" else None
         self.out = nn.Linear(hidden, outputs)
 
-    def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
-        """`hidden` (batch, length, width), `pooled` (batch, width) or None, `attention_mask` (batch, length)."""
+    def read(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
+        """What the head looks at: (batch, width), or (batch, length, width) where it reads every token.
+
+        `hidden` (batch, length, width), `pooled` (batch, width) or None, `attention_mask` (batch, length). Nothing
+        here trains or is random.
+        """
         if self.reduce == "pooler":
             if pooled is None:
                 raise RuntimeError("this head reads a pooled output and the encoder gave none")
-            hidden = pooled
-        elif self.reduce == "mean":
+            return pooled
+        if self.reduce == "mean":
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            hidden = (hidden * mask).sum(1) / mask.sum(1)
-        elif self.reduce == "last":
-            hidden = hidden[torch.arange(len(hidden), device=hidden.device), _last_real(attention_mask)]
-        elif self.dense is not None:
-            hidden = torch.tanh(self.dense(self.dropout(hidden[:, 0])))
-        logits: Tensor = self.out(self.dropout(hidden))
+            return (hidden * mask).sum(1) / mask.sum(1)
+        if self.reduce == "last":
+            return hidden[torch.arange(len(hidden), device=hidden.device), _last_real(attention_mask)]
+        return hidden if self.dense is None else hidden[:, 0]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What `read` returns to logits."""
+        if self.dense is not None:
+            features = torch.tanh(self.dense(self.dropout(features)))
+        logits: Tensor = self.out(self.dropout(features))
         return logits
 
 
@@ -92,6 +100,11 @@ class TaskModel(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Token ids, mask and segment ids, each (batch, length), to logits; segments may be ignored."""
+        logits: Tensor = self.head(self.features(input_ids, attention_mask, token_type_ids))
+        return logits
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """What the encoder gives the head to read."""
         inputs: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask, **self._options}
         if self._segmented and token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
@@ -99,8 +112,7 @@ class TaskModel(nn.Module):
             # Counted over real tokens, so that it does not matter which side the padding is on.
             inputs["position_ids"] = (attention_mask.cumsum(1) - 1).clamp(min=0)
         output = self.encoder(**inputs)
-        logits: Tensor = self.head(output.last_hidden_state, getattr(output, "pooler_output", None), attention_mask)
-        return logits
+        return self.head.read(output.last_hidden_state, getattr(output, "pooler_output", None), attention_mask)
 
 
 def build_model(encoder: PreTrainedModel, kind: HeadKind, outputs: int, pooling: Pooling, seed: int) -> TaskModel:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.budget import unmet
 from bench.cell import QualityCell, Search, TrainingCell, TrialCell
 from bench.fitting import Fitted, OnStep, audited, check_delta, fit, prepare
 from bench.measure.bias_change import bias_change
@@ -54,7 +55,7 @@ def run_quality(
         labels=list(task.labels),
         test_examples={name: len(test) for name, test in splits.test.items()},
     )
-    found = (*task.notes, *_warnings(cell, splits, task))
+    found = (*task.notes, *_warnings(cell, splits, task), *unmet(set_up.counts))
     return audited(set_up, Outcome(quality=result, arrays=_arrays(fitted, final, splits), warnings=found))
 
 

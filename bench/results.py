@@ -19,11 +19,12 @@ class Frozen(BaseModel):
 
 
 class Counts(Frozen):
-    """Parameter counts, encoder and head apart."""
+    """Parameter counts, encoder and head apart; `budget` is how many encoder values were asked for, where any were."""
 
     encoder_trainable: int
     encoder_total: int
     head_trainable: int
+    budget: int | None = None
 
 
 class SplitScores(Frozen):

@@ -99,8 +99,10 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
     named = [section.strategies for section in suite.cost] + ([suite.quality.strategies] if suite.quality else [])
     for names in named:
         _check_strategies(names, where)
-    for section in suite.cost:
-        _check_match(section.match)
+    layers = [suite.quality, *suite.quality.model.values(), *suite.quality.task.values()] if suite.quality else []
+    for section in (*suite.cost, *layers):
+        if section.match is not None:
+            strategies.check(section.match)
     if suite.quality is None:
         return suite
     names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
@@ -111,9 +113,8 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
         # Settings may stand ready for a model that the command line asks for.
         if model not in suite.quality.models:
             encoders.find(model)
-    for layer in (suite.quality, *suite.quality.model.values(), *suite.quality.task.values()):
+    for layer in layers:
         _check_rates(layer, where)
-        _check_match(layer.match)
     quality = suite.quality.model_copy(update={"tasks": names})
     return suite.model_copy(update={"quality": quality, "own_tasks": described})
 
@@ -135,7 +136,9 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
         data["quality"] |= {name: value for name, value in quality.items() if name != "learning_rate"}
     elif quality:
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
-    data["cost"] = [section | cost for section in data.get("cost", [])]
+    put_away = {ALTERNATIVES[name] for name in cost if name in ALTERNATIVES}
+    kept = [{k: v for k, v in section.items() if k not in put_away} for section in data.get("cost", [])]
+    data["cost"] = [section | cost for section in kept]
     data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
 
@@ -161,12 +164,6 @@ def _check_rates(layer: Training, where: str) -> None:
     both = layer.learning_rate.keys() & layer.search.keys()
     if both:
         raise InputError(f"{where}: {min(both)!r} has both a learning rate and a search; give one of the two")
-
-
-def _check_match(strategy: str | None) -> None:
-    """Raises for a strategy to match in size that is unknown or has no size of its own."""
-    if strategy is not None and strategies.is_sized(strategy) and not strategies.is_random(strategy):
-        raise InputError(f"match = {strategy!r} names a strategy without a size of its own; match bitfit, for example")
 
 
 def _folder() -> Any:

@@ -112,4 +112,9 @@ TABLE: dict[str, Entry] = {
     ),
     "layernorm": Entry("strategies.layernorm", "Trains the gain and bias of every LayerNorm of the encoder."),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
+    "frozen_cached": Entry(
+        "strategies.frozen_cached",
+        "Trains the head alone on outputs of the encoder that are computed once, without dropout.",
+        combines=False,
+    ),
 }

@@ -84,11 +84,12 @@ def random_batch(cell: CostCell, vocabulary: int, device: torch.device) -> dict[
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def counts(applied: Applied, base: TaskModel) -> Counts:
+def counts(applied: Applied, base: TaskModel, budget: int | None = None) -> Counts:
     """Trainable values, encoder and head apart, and the parameters of the base encoder."""
     head = applied.model.get_submodule(HEAD_PREFIX.rstrip("."))
     return Counts(
         encoder_trainable=sum(trainable_counts(applied).values()),
         encoder_total=sum(p.numel() for p in base.encoder.parameters()),
         head_trainable=sum(p.numel() for p in head.parameters() if p.requires_grad),
+        budget=budget,
     )

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from bench.audit import AuditError, wrong_selection
+from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.environment import set_matmul
-from bench.measure.subject import apply_fresh, cost_base, cost_stepper, counts, random_batch
+from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, counts, random_batch
 from bench.models import TaskModel
 from bench.results import Counts
 
@@ -101,7 +102,7 @@ def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[f
         stepper(batch, step)
         _synchronize(device)
         seconds.append(time.perf_counter() - begin)
-    return seconds, counts(applied, base)
+    return seconds, counts(applied, base, budget_of(cell, base, KIND))
 
 
 def _synchronize(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import strategies
 from bench import encoders, overrides, suite
 from bench.cell import CostCell, QualityCell
 from bench.errors import InputError
@@ -379,3 +380,39 @@ def test_the_twin_of_a_paper_suite_compares_the_same_strategies_on_what_needs_no
 def test_the_twin_of_the_size_sweep_sweeps() -> None:
     cells = quality_cells(suite.load("paper-squad-size-mini"))
     assert len({cell.train_examples for cell in cells}) == 3
+
+
+MATCH = {"match": "bitfit"}
+SIZED = replace(strategies.TABLE["random_uniform"], sized=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"), [('match = "bitfit"', "match", "bitfit"), ("budget = 0.01", "budget", 0.01)]
+)
+def test_a_budget_is_of_strategies_with_a_size_to_choose_alone(
+    line: str, field: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(strategies.TABLE, "random_uniform", SIZED)
+    text = TEXT.replace("[quality]\n", f"[quality]\n{line}\n").replace("[[cost]]\n", f"[[cost]]\n{line}\n", 1)
+    plain, given = suite.parse(TEXT, "here"), suite.parse(text, "here")
+    before = {cell.key for cell in plain.cells(accelerator=False)}
+    for cell in given.cells(accelerator=False):
+        sized = cell.strategy == "random_uniform"
+        assert getattr(cell, field) == (value if sized else None)
+        assert (cell.key in before) != sized
+
+
+def test_a_budget_and_a_strategy_to_match_put_each_other_away() -> None:
+    text = TEXT.replace("[quality]\n", "[quality]\nbudget = 0.01\n").replace("[[cost]]\n", "[[cost]]\nbudget = 0.01\n")
+    changed = overrides.apply(suite.parse(text, "here"), skip=None, quality=MATCH, cost=MATCH, rates=None)
+    assert changed.quality is not None
+    assert (changed.quality.match, changed.quality.budget) == ("bitfit", None)
+    assert [(section.match, section.budget) for section in changed.cost] == [("bitfit", None)] * 2
+    with pytest.raises(InputError, match="set either budget or match, not both"):
+        suite.parse(text.replace("budget = 0.01\n", 'budget = 0.01\nmatch = "full"\n'), "here")
+
+
+@pytest.mark.parametrize("section", ["[quality]", "[[cost]]", "[quality.task.pos-synthetic]"])
+def test_an_unknown_strategy_to_match_is_refused(section: str) -> None:
+    with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
+        suite.parse(TEXT.replace(f"{section}\n", f'{section}\nmatch = "bitfot"\n'), "here")
