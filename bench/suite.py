@@ -100,9 +100,9 @@ def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suit
     for names in named:
         _check_strategies(names, where)
     layers = [suite.quality, *suite.quality.model.values(), *suite.quality.task.values()] if suite.quality else []
-    for section in (*suite.cost, *layers):
-        if section.match is not None:
-            strategies.check(section.match)
+    for match in (*(section.match for section in suite.cost), *(layer.match for layer in layers)):
+        if match is not None:
+            strategies.check(match)
     if suite.quality is None:
         return suite
     names, described = own.resolve(suite.quality.tasks, folder, suite.own_tasks)
@@ -138,7 +138,7 @@ def override(suite: Suite, quality: Mapping[str, Any], cost: Mapping[str, Any]) 
         raise InputError(f"suite {suite.name} has no quality cells, so {', '.join(quality)} cannot be set")
     put_away = {ALTERNATIVES[name] for name in cost if name in ALTERNATIVES}
     kept = [{k: v for k, v in section.items() if k not in put_away} for section in data.get("cost", [])]
-    data["cost"] = [section | cost for section in kept]
+    data["cost"] = [{**section, **cost} for section in kept]
     data["own_tasks"] = suite.own_tasks
     return validate(data, f"suite {suite.name} with command-line settings")
 
@@ -234,7 +234,7 @@ def _quality_cell(settings: Mapping[str, Any], strategy: str, rate: float | Sear
     drawn = {"mask_seed": settings["seed"]} if strategies.is_random(strategy) else {}
     named = {"strategy": strategy, "learning_rate": rate}
     try:
-        return QualityCell.model_validate(_for_strategy(settings, strategy) | drawn | named)
+        return QualityCell.model_validate({**_for_strategy(settings, strategy), **drawn, **named})
     except ValidationError as error:
         raise InputError(f"task {settings['task']!r}, strategy {strategy!r}: {explain(error, SECTIONS)}") from None
 
