@@ -72,14 +72,18 @@ class Auditor:
 
         `applied` is finished: its changes may be known only now, and must exist as those of the beginning.
         """
-        current, changes = dict(self._encoder(applied.model)), applied.expected.changes
-        problems = [
-            f"{name} {problem}"
-            for name, before in self._tensors.items()
-            if (problem := _difference(before, current.get(applied.moved.get(name, name)), name, changes))
-        ]
-        wrong = _wrong_coordinates(changes, self._tensors)
-        return self._note(AFTER_FINALIZE, (_some([*([wrong] if wrong else []), *problems]) or None,))
+        wrong = _wrong_coordinates(applied.expected.changes, self._tensors)
+        problems = [*([wrong] if wrong else []), *self._differences(applied)]
+        return self._note(AFTER_FINALIZE, (_some(problems) or None,))
+
+    def _differences(self, applied: Applied) -> Iterator[str]:
+        """How tensors of the base encoder differ where they may not, conversions before training granted."""
+        current = dict(self._encoder(applied.model))
+        for name, before in self._tensors.items():
+            granted = applied.converted[name](before) if name in applied.converted else before
+            now = current.get(applied.moved.get(name, name))
+            if problem := _difference(granted, now, name, applied.expected.changes):
+                yield f"{name} {problem}"
 
     def after_delta(self, applied: Applied, path: Path, base: nn.Module, base_fingerprint: str) -> Checks:
         """The delta at `path`, loaded on `base`, an untouched encoder with any head, gives the trained model."""

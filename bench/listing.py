@@ -20,7 +20,7 @@ def _suites() -> Rows:
 def _strategies() -> Rows:
     rows = []
     for name, entry in strategies.TABLE.items():
-        rows.append((name, entry.sentence))
+        rows.append((name if entry.alone else f"...+{name}", entry.sentence))
         if entry.words:
             rows.append((f"{name}:...", f"words joined by '+': {', '.join(entry.words)}"))
         if entry.size:

@@ -5,6 +5,7 @@ blindnesses; the marker tells strategies apart without any colour.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +32,9 @@ KNOWN: dict[str, Style] = {
     "random_rowcol": Style("random row/col", "#c94a00", "X"),
     "random_uniform_dense": Style("random uniform (dense)", "#8a6a3a", "*"),
     "frozen": Style("frozen", "#c56fa0", "v"),
+    "frozen_cached": Style("frozen, cached", "#9a4f7c", "<"),
+    "bf16": Style("bf16", "#7d8a99", "8"),
+    "int8": Style("int8", "#59636f", "H"),
 }
 OTHER_COLOURS = ("#7a5cc0", "#a0563b", "#4f7f2a", "#b0307a", "#2b7f8c", "#8f8420", "#6d7fc9", "#9c4a5c")
 OTHER_MARKERS = ("p", "h", "<", ">", "d", "8", "H")
@@ -40,10 +44,29 @@ def style(strategy: str) -> Style:
     """The style of a strategy; one this table does not know gets its own from its name, always the same."""
     if strategy in KNOWN:
         return KNOWN[strategy]
-    stem, _, argument = strategy.partition(":")
-    label = f"{KNOWN[stem].label} ({argument})" if stem in KNOWN and argument else strategy
     digest = hashlib.sha256(strategy.encode()).digest()
-    return Style(label, OTHER_COLOURS[digest[0] % len(OTHER_COLOURS)], OTHER_MARKERS[digest[1] % len(OTHER_MARKERS)])
+    return Style(
+        _label(strategy), OTHER_COLOURS[digest[0] % len(OTHER_COLOURS)], OTHER_MARKERS[digest[1] % len(OTHER_MARKERS)]
+    )
+
+
+def _label(strategy: str) -> str:
+    """The name for people of one with an argument, 'bitfit:query+key@0-5', or of a combination, 'bitfit+lora:8'."""
+    parts: list[str] = []
+    for word in strategy.split("+"):
+        # A word that is no strategy's name belongs to the argument before it.
+        if parts and ":" in parts[-1] and re.split("[:@]", word)[0] not in KNOWN:
+            parts[-1] += f"+{word}"
+        else:
+            parts.append(word)
+    return " + ".join(map(_part, parts))
+
+
+def _part(text: str) -> str:
+    stem = re.split("[:@]", text)[0]
+    argument = text.removeprefix(stem).removeprefix(":")
+    label = KNOWN[stem].label if stem in KNOWN else stem
+    return f"{label} ({argument})" if argument else label
 
 
 def label(name: str, strategy: str) -> str:

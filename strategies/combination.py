@@ -30,8 +30,9 @@ def combine(
         model = applied.model
         trained = frozenset(name for name, p in model.named_parameters() if p.requires_grad)
         joined = joined.with_part(_Applied(applied, trained), base_names)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(name in one.trained for one in joined.parts))
+        # What the parts so far train, all of it: a part that stores what is frozen goes by that.
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(any(name in one.trained for one in joined.parts))
     return joined.applied(model)
 
 
@@ -69,7 +70,9 @@ class _Joined:
         expected = new.applied.expected
         # Of what an earlier part inserted, a later one changes nothing that the base has.
         changes = {of_base[name]: value for name, value in expected.changes.items() if name in of_base}
-        new = replace(new, applied=replace(new.applied, expected=replace(expected, changes=changes)))
+        converted = {of_base[name]: value for name, value in new.applied.converted.items() if name in of_base}
+        declared = replace(new.applied, expected=replace(expected, changes=changes), converted=converted)
+        new = replace(new, applied=declared)
         step = new.applied.moved
         moved = {name: step.get(now, now) for name, now in before.items() if step.get(now, now) != name}
         return _Joined((*(part.renamed(step) for part in self.parts), new), moved)
@@ -102,6 +105,7 @@ class _Joined:
             merge=None if any(one.merge is None for one in every) else merge,
             draws=any(one.draws for one in every),
             moved=self.moved,
+            converted={name: convert for one in every for name, convert in one.converted.items()},
         )
 
     def _trainable(self) -> dict[str, int]:

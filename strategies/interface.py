@@ -109,6 +109,7 @@ class Applied:
                   where the mathematics does not allow it
     draws         whether the strategy inserts randomness into the forward pass of training
     moved         base tensor -> its name in the model now, of those that have another one
+    converted     base tensor that does not train -> what became of its values before training, and holds ever after
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
                   the delta tells by it what was inserted
     """
@@ -123,6 +124,7 @@ class Applied:
     merge: Callable[[], None] | None = field(default=no_merge)
     draws: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
+    converted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     base_names: frozenset[str] | None = None
 
     def finished(self) -> "Applied":

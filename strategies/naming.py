@@ -177,7 +177,7 @@ def _check_combination(parts: list[Part], name: str) -> None:
     for part in parts:
         if stems.count(part.stem) > 1:
             raise StrategyError(f"strategy {name!r} names {part.stem!r} twice; name it once")
-        if len(parts) > 1 and not part.entry.combines:
+        if not part.entry.combines and sum(other.entry.alone for other in parts) > 1:
             raise StrategyError(f"strategy {name!r}: {part.stem!r} cannot be combined with others")
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")

@@ -57,9 +57,10 @@ class Entry:
     decays     whether weight decay touches nothing but what trains
     narrowed   the sentence where there are words, which stand for `{words}` in it
     same_as    the canonical name of a strategy that trains the very same; empty for none
-    order      in a combination those of a lower one are applied first: 0 prepares the model, 1 selects, 2 inserts
+    order      in a combination those of a lower one are applied first: 0 prepares the model, 1 selects, 2 inserts,
+               3 stores what is frozen
     alone      whether it is a strategy by itself, and not only as part of a combination
-    combines   whether it may be part of a combination
+    combines   whether it may be combined with others that train something
     extra      the extra of this program it needs, by name; empty for none
     """
 
@@ -116,5 +117,15 @@ TABLE: dict[str, Entry] = {
         "strategies.frozen_cached",
         "Trains the head alone on outputs of the encoder that are computed once, without dropout.",
         combines=False,
+    ),
+    "bf16": Entry(
+        "strategies.bf16", "Keeps the frozen matrices of the encoder in bfloat16 meanwhile.", order=3, alone=False
+    ),
+    "int8": Entry(
+        "strategies.int8",
+        "Keeps the frozen matrices of the encoder in int8 meanwhile.",
+        order=3,
+        alone=False,
+        extra="int8",
     ),
 }

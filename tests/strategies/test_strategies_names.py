@@ -30,7 +30,10 @@ def test_a_wrong_name_gets_one_clear_line(name: str, message: str) -> None:
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", [*strategies.TABLE, "bitfit:query+intermediate"])
+ALONE = [name for name, entry in strategies.TABLE.items() if entry.alone]
+
+
+@pytest.mark.parametrize("name", [*ALONE, "bitfit:query+intermediate", "bitfit+bf16"])
 def test_every_strategy_has_a_sentence(name: str) -> None:
     sentence = strategies.sentence(name)
     assert sentence.endswith(".")

@@ -1,0 +1,30 @@
+"""Frozen matrices in 8-bit integers, a factor for each row: a quarter of the bytes. Quantised by `torchao`."""
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization import Int8Tensor, PerRow
+
+from strategies.interface import Applied, Context
+from strategies.naming import NO_ARGUMENT, Argument
+from strategies.narrow import store_narrow
+
+# How far rounding every frozen matrix may move a logit.
+BOUND = 1.0
+
+
+class Int8:
+    """A matrix in integers from -128 to 127, each row with its own factor."""
+
+    def narrow(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        quantized = Int8Tensor.from_hp(wide, granularity=PerRow())
+        return quantized.qdata, quantized.scale
+
+    def widen(self, narrow: Tensor, scale: Tensor | None) -> Tensor:
+        if scale is None:
+            raise ValueError("int8 values without their factors stand for nothing")
+        return narrow.to(torch.float32).mul_(scale)
+
+
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
+    """Store what is frozen of the encoder in int8. Raises StrategyError where nothing is."""
+    return store_narrow(model, context, Int8(), BOUND)

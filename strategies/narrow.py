@@ -1,0 +1,158 @@
+"""Frozen matrices kept in fewer bytes: what trains stays in float32, and so does all arithmetic.
+
+A matrix that nothing trains is stored narrow and widened whenever it is used. Autograd would keep each widened one for
+the backward pass, and with them all that was saved; so what it keeps is a reference to the narrow one, widened again.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.utils import parametrize
+
+from strategies.errors import StrategyError
+from strategies.expectation import whole
+from strategies.interface import Applied, Context
+from strategies.roles import base_of
+
+
+class Format(Protocol):
+    """A way to store a matrix of float32."""
+
+    def narrow(self, wide: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The narrow matrix, and a factor for each of its rows, (rows, 1), where the format has them."""
+
+    def widen(self, narrow: Tensor, scale: Tensor | None) -> Tensor:
+        """The float32 matrix that a narrow one stands for."""
+
+
+def round_trip(form: Format, wide: Tensor) -> Tensor:
+    """What is left of a matrix once it was stored narrow."""
+    return form.widen(*form.narrow(wide))
+
+
+def is_narrowed(parameter: nn.Parameter) -> bool:
+    """Whether a parameter of the encoder is one to store narrow: a frozen matrix of float32."""
+    return parameter.dim() == 2 and not parameter.requires_grad and parameter.dtype == torch.float32
+
+
+def store_narrow(model: nn.Module, context: Context, form: Format, bound: float) -> Applied:
+    """Store the frozen matrices of the encoder of `model` narrow, until it is finished.
+
+    `bound` is how far this may move step-0 logits. Raises StrategyError where nothing is frozen.
+    """
+    base = base_of(model, context)
+    owners: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
+    for module, own, parameter in _parameters(base.module):
+        if is_narrowed(parameter):
+            owners.setdefault(parameter, []).append((module, own))
+    if not owners:
+        raise StrategyError("no matrix of the encoder is frozen, so there is none to store in fewer bytes")
+    names = [f"{base.prefix}{name}" for name, parameter in base.module.named_parameters() if parameter in owners]
+    stored = [_Stored(parameter, form, places) for parameter, places in owners.items()]
+    handles = _save_narrow(base.module)
+
+    def finalize() -> None:
+        for handle in handles:
+            handle.remove()
+        for one in stored:
+            one.restore()
+
+    def convert(wide: Tensor) -> Tensor:
+        return round_trip(form, wide)
+
+    return Applied(
+        model,
+        whole({}),
+        start="near",
+        start_bound=bound,
+        finalize=finalize,
+        converted=dict.fromkeys(names, convert),
+    )
+
+
+class _Widened(nn.Module):
+    """The parametrization of a narrow matrix: gives the wide one, marked so that autograd keeps the narrow one."""
+
+    def __init__(self, form: Format, scale: Tensor | None) -> None:
+        super().__init__()
+        self.form = form
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, narrow: Tensor) -> Tensor:
+        """The wide matrix of `narrow`, or itself where autocast computes in its type."""
+        device = narrow.device.type
+        if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == narrow.dtype:
+            return narrow
+        wide = self.form.widen(narrow, self.scale)
+        wide.kept_as = (self, narrow)  # type: ignore[attr-defined]
+        return wide
+
+
+class _Stored:
+    """A frozen parameter stored narrow, and the modules that own it. The parameter stays the same object."""
+
+    def __init__(self, parameter: nn.Parameter, form: Format, owners: list[tuple[nn.Module, str]]) -> None:
+        self._parameter, self._form, self._owners = parameter, form, owners
+        narrow, self._scale = form.narrow(parameter.data)
+        parameter.data = narrow
+        for module, own in owners:
+            parametrize.register_parametrization(module, own, _Widened(form, self._scale), unsafe=True)
+
+    def restore(self) -> None:
+        """Make it a plain float32 parameter again, with the values that it had while narrow."""
+        for module, own in self._owners:
+            parametrize.remove_parametrizations(module, own, leave_parametrized=False)
+        self._parameter.data = self._form.widen(self._parameter.data, self._scale)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A view of a wide matrix, as the narrow one it can be had from again."""
+
+    widened: _Widened
+    narrow: Tensor
+    size: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+def _pack(tensor: Tensor) -> Tensor | _Reference:
+    """What autograd keeps of a tensor it wants to see again in the backward pass."""
+    wide = tensor if tensor._base is None else tensor._base
+    if not hasattr(wide, "kept_as"):
+        return tensor
+    return _Reference(*wide.kept_as, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
+
+
+def _unpack(kept: Tensor | _Reference) -> Tensor:
+    if isinstance(kept, Tensor):
+        return kept
+    wide = kept.widened.form.widen(kept.narrow, kept.widened.scale)
+    return wide.as_strided(kept.size, kept.stride, kept.offset)
+
+
+def _save_narrow(encoder: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
+    """Have autograd keep narrow matrices in every forward pass of `encoder`."""
+    active: list[AbstractContextManager[Any]] = []
+
+    def enter(*_: object) -> None:
+        active.append(saved_tensors_hooks(_pack, _unpack))
+        active[-1].__enter__()
+
+    def leave(*_: object) -> None:
+        active.pop().__exit__(None, None, None)
+
+    return [encoder.register_forward_pre_hook(enter), encoder.register_forward_hook(leave, always_call=True)]
+
+
+def _parameters(encoder: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    """Every module with each of its own parameters; one that several modules own comes several times."""
+    for module in encoder.modules():
+        for own, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                yield module, own, parameter

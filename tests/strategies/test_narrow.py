@@ -1,0 +1,126 @@
+"""Frozen matrices in fewer bytes: the arithmetic of the rounded matrices, less memory, a plain model at the end."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import strategies
+from bench.measure.live import LiveTensors, model_tensors
+from bench.models import TaskModel
+from strategies import StrategyError
+from strategies.bf16 import BFloat16
+from strategies.interface import Applied, Context
+from strategies.narrow import Format, round_trip
+
+TinyModel = Callable[..., TaskModel]
+Batch = dict[str, Tensor]
+
+
+def formats() -> dict[str, Format]:
+    found: dict[str, Format] = {"bf16": BFloat16()}
+    try:
+        from strategies.int8 import Int8
+    except ModuleNotFoundError:
+        return found
+    return found | {"int8": Int8()}
+
+
+FORMATS = formats()
+FAMILIES = ["bert", "distilbert", "electra", "deberta-v3", "albert", "gpt2"]
+
+
+def apply(name: str, model: nn.Module) -> Applied:
+    return strategies.resolve(name)(model, Context(np.random.default_rng(3)))
+
+
+def rounded(model: TaskModel, form: Format) -> TaskModel:
+    """The model with every matrix of the encoder rounded."""
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            if parameter.dim() == 2:
+                parameter.copy_(round_trip(form, parameter))
+    return model
+
+
+def gradients(applied: Applied, batch: Batch) -> dict[str, Tensor]:
+    torch.autograd.backward(applied.model.eval()(**batch).square().sum())
+    return {name: p.grad for name, p in applied.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_are_those_of_the_rounded_matrices_bit_by_bit(
+    family: str, form: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    ours = gradients(apply(f"bitfit+{form}", tiny_model(family)), tiny_batch)
+    theirs = gradients(apply("bitfit", rounded(tiny_model(family), FORMATS[form])), tiny_batch)
+    assert ours.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        assert torch.equal(ours[name], gradient), name
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_finished_model_is_plain_and_holds_the_rounded_matrices(
+    family: str, form: str, tiny_model: TinyModel
+) -> None:
+    finished = apply(f"layernorm+{form}", tiny_model(family)).finished()
+    plain = rounded(tiny_model(family), FORMATS[form])
+    assert [type(module) for module in finished.model.modules()] == [type(module) for module in plain.modules()]
+    state, wanted = finished.model.state_dict(), plain.state_dict()
+    assert state.keys() == wanted.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
+    assert {*finished.converted} == {
+        f"encoder.{name}" for name, parameter in plain.encoder.named_parameters() if parameter.dim() == 2
+    }
+
+
+@pytest.mark.parametrize(("form", "bytes_saved"), [(form, {"bf16": 2, "int8": 3}[form]) for form in FORMATS])
+def test_a_step_holds_no_wide_matrix_for_longer_than_it_is_used(
+    form: str, bytes_saved: int, tiny_model: TinyModel
+) -> None:
+    batch = {name: torch.ones((1, 4), dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    peaks, matrices = [], 0
+    for name in ("bitfit", f"bitfit+{form}"):
+        model = apply(name, tiny_model("minilm")).model
+        with LiveTensors() as tracker:
+            tracker.watch(model_tensors(model))
+            tracker.reset_peak()
+            logits = model(**batch)
+            held = tracker.live_bytes
+            torch.autograd.backward(logits.sum())
+        peaks.append(held)
+        matrices = matrices or sum(p.numel() for p in model.get_submodule("encoder").parameters() if p.dim() == 2)
+    # Of int8 each row's factor is held beside it.
+    assert peaks[0] - peaks[1] >= 0.9 * bytes_saved * matrices
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_parameters_that_several_modules_own_are_stored_once(
+    form: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    def tied() -> TaskModel:
+        model = tiny_model("bert")
+        first, second = (model.get_submodule(f"encoder.encoder.layer.{i}.attention.self.query") for i in (0, 1))
+        second.weight = first.weight
+        return model
+
+    applied = apply(f"bitfit+{form}", tied())
+    plain = rounded(tied(), FORMATS[form]).eval()
+    assert torch.equal(applied.model.eval()(**tiny_batch), plain(**tiny_batch))
+    finished = applied.finished().model
+    queries = [finished.get_parameter(f"encoder.encoder.layer.{i}.attention.self.query.weight") for i in (0, 1)]
+    assert queries[0] is queries[1]
+
+
+def test_where_nothing_is_frozen_there_is_nothing_to_store(tiny_model: TinyModel) -> None:
+    with pytest.raises(StrategyError, match=r"'full\+bf16': no matrix of the encoder is frozen"):
+        apply("full+bf16", tiny_model("bert"))
+
+
+def test_a_form_of_storage_is_no_strategy_by_itself() -> None:
+    with pytest.raises(StrategyError, match=r"'bf16' trains nothing by itself; combine it, as in bitfit\+bf16"):
+        strategies.check("bf16")
