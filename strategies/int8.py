@@ -1,12 +1,18 @@
 """Frozen matrices in 8-bit integers, a factor for each row: a quarter of the bytes. Quantised by `torchao`."""
 
+import logging
+
 import torch
 from torch import Tensor, nn
-from torchao.quantization import Int8Tensor, PerRow
 
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.narrow import store_narrow
+
+# At import it warns of kernels for hardware that is not there; none of them is used here.
+for _noisy in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
+from torchao.quantization import Int8Tensor, PerRow  # noqa: E402
 
 # How far rounding every frozen matrix may move a logit.
 BOUND = 1.0
