@@ -25,7 +25,7 @@ from strategies.naming import (
     selection,
     sentence,
 )
-from strategies.table import ROLES, TABLE, Entry
+from strategies.table import GROUPS, ROLES, TABLE, Entry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from strategies.interface import Applied, Context
 
 __all__ = [
+    "GROUPS",
     "NO_ARGUMENT",
     "ROLES",
     "TABLE",

@@ -2,20 +2,34 @@
 
 from torch import nn
 
-from strategies import ROLES
-from strategies.expectation import expected_biases, whole
+from strategies.expectation import expected_bitfit
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, bias_names, role_bias_names, train_only
+from strategies.partial_bias import PartialBias
+from strategies.roles import base_of, bias_names, layer_linears, put_module, role_biases, train_only
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
-    """Let the biases of `model` train: all of them, or those of the roles in `argument`.
+    """Let the biases of `model` train: all of them, or those of the roles and inside the layers in `argument`.
 
-    Raises StrategyError where the model has no biases, or lacks those of a role asked for.
+    Where a tensor fuses a role with others, a layer that trains this part of it alone takes its place until the end.
+
+    Raises StrategyError where the model has no biases, or lacks those of a role or the layers asked for.
     """
     base = base_of(model, context)
-    roles = argument.words or ROLES
-    names = role_bias_names(base, roles) if argument.words else bias_names(base)
-    train_only(model, context, frozenset(names))
-    return Applied(model, whole(expected_biases(base, roles)))
+    words, layers = argument.words, argument.layers
+    selected = role_biases(base, words, layers) if words else dict.fromkeys(bias_names(base, layers))
+    expected = expected_bitfit(base, words, layers)
+    train_only(model, context, [name for name, coordinates in selected.items() if coordinates is None])
+    parts = {name.removesuffix(".bias"): found for name, found in selected.items() if found is not None}
+    linears = layer_linears(base) if parts else {}
+    partial = {path: PartialBias(linears[path], coordinates) for path, coordinates in parts.items()}
+    for path, layer in partial.items():
+        put_module(model, path, layer)
+
+    def finalize() -> None:
+        for path, layer in partial.items():
+            layer.write()
+            put_module(model, path, layer.linear)
+
+    return Applied(model, expected, finalize=finalize)

@@ -11,34 +11,70 @@ from math import prod
 import torch
 from torch import Tensor
 
-from strategies import ROLES
+from strategies import GROUPS, ROLES
 from strategies.draw import Drawn
 from strategies.interface import Expected
 from strategies.layouts import FUSED, LAYOUTS
 from strategies.roles import Base, is_bias
 
 
-def expected_biases(base: Base, roles: Sequence[str] = ROLES) -> dict[str, int]:
-    """Name -> size of the biases of `roles`, by default of every bias the encoder has."""
+def expected_biases(base: Base, roles: Sequence[str] = ROLES, layers: tuple[int, int] | None = None) -> dict[str, int]:
+    """Name -> size of the biases of `roles`, by default of all there are; inside a range of layers, or anywhere.
+
+    Of an architecture that is not known, every bias whatever the roles.
+    """
     if base.config.model_type in LAYOUTS:
-        modules = _modules(base)
-        return {f"{path}.bias": size for role in roles for path, size in modules[role].items()}
+        modules = _modules(base, layers)
+        return _had(base, {f"{path}.bias": size for role in roles for path, size in modules[role].items()})
     return {name: prod(shape) for name, shape in _shapes(base).items() if is_bias(name.rpartition(".")[2])}
 
 
-def expected_norms(base: Base) -> dict[str, int]:
-    """Name -> size of gain and bias of every norm.
+def expected_bitfit(base: Base, words: Sequence[str] = (), layers: tuple[int, int] | None = None) -> Expected:
+    """The expectation of BitFit on the roles that `words` stand for, by default on all biases.
+
+    Of a bias that holds a role and others in equal parts those coordinates train, as the leaf `bias_values`.
+    """
+    if not words:
+        return whole(expected_biases(base, layers=layers))
+    roles = {role for word in words for role in GROUPS.get(word, (word,))}
+    expected = whole(expected_biases(base, [role for role in ROLES if role in roles], layers))
+    for fused, parts in FUSED.items():
+        if fused not in base.layout.linears:
+            continue
+        chosen = [index for index, part in enumerate(parts) if part in roles]
+        sizes = expected_biases(base, [fused], layers)
+        if len(chosen) == len(parts):
+            expected = _both(expected, whole(sizes))
+        elif chosen:
+            expected = _both(expected, _parts(sizes, len(parts), chosen))
+    return expected
+
+
+def expected_norms(
+    base: Base, parts: Sequence[str] = ("gain", "bias"), layers: tuple[int, int] | None = None
+) -> dict[str, int]:
+    """Name -> size of gain and bias, or one of them, of every norm; inside a range of layers, or anywhere.
 
     Of an architecture that is not known, the norms are the modules whose weight is a vector.
     """
+    own = [{"gain": "weight", "bias": "bias"}[part] for part in parts]
     if base.config.model_type in LAYOUTS:
-        modules = _modules(base)
+        modules = _modules(base, layers)
         paths = {path: size for role in ROLES if role.endswith("_norm") for path, size in modules[role].items()}
-        return {f"{path}.{own}": size for path, size in paths.items() for own in ("weight", "bias")}
+        return _had(base, {f"{path}.{name}": size for path, size in paths.items() for name in own})
     shapes = _shapes(base)
     norms = [name.rpartition(".")[0] for name, shape in shapes.items() if name.endswith(".weight") and len(shape) == 1]
-    wanted = [f"{path}.{own}" for path in norms for own in ("weight", "bias")]
+    wanted = [f"{path}.{name}" for path in norms for name in own]
     return {name: prod(shapes[name]) for name in wanted if name in shapes}
+
+
+def expected_last_layers(base: Base) -> list[dict[str, int]]:
+    """Name -> size of every parameter of each layer, the last one first."""
+    shapes = _shapes(base)
+    return [
+        {name: prod(shape) for name, shape in shapes.items() if name.startswith(layer)}
+        for layer in reversed(_layers(base))
+    ]
 
 
 def expected_matrices(base: Base) -> list[str]:
@@ -71,26 +107,49 @@ def drawn_subset(base: Base, drawn: Mapping[str, Drawn], leaf: str) -> Expected:
     )
 
 
-def _modules(base: Base) -> dict[str, dict[str, int]]:
-    """Role -> module path -> width, from the configuration."""
+def _parts(sizes: Mapping[str, int], count: int, chosen: Sequence[int]) -> Expected:
+    """The expectation for those `chosen` of the `count` equal parts of each bias."""
+    changes: dict[str, Tensor | None] = {
+        name: torch.cat([torch.arange(index * (size // count), (index + 1) * (size // count)) for index in chosen])
+        for name, size in sizes.items()
+    }
+    return Expected({f"{name}_values": len(chosen) * size // count for name, size in sizes.items()}, changes)
+
+
+def _both(one: Expected, other: Expected) -> Expected:
+    """Two expectations that have no tensor in common, as one."""
+    return Expected({**one.trainable, **other.trainable}, {**one.changes, **other.changes})
+
+
+def _had(base: Base, sizes: dict[str, int]) -> dict[str, int]:
+    """`sizes`, or where the architecture may lack such parameters those of them that are loaded."""
+    if not base.layout.bare:
+        return sizes
+    loaded = _shapes(base)
+    return {name: size for name, size in sizes.items() if name in loaded}
+
+
+def _modules(base: Base, layers: tuple[int, int] | None = None) -> dict[str, dict[str, int]]:
+    """Role -> module path -> width, from the configuration; of roles inside a range of layers, or of all."""
     layout, config = base.layout, base.config
     hidden: int = config.hidden_size
     widths = {
-        "intermediate": getattr(config, layout.intermediate_size) or 4 * hidden,
+        "intermediate": (1 + layout.gated) * (getattr(config, layout.intermediate_size) or 4 * hidden),
         "embedding_norm": getattr(config, layout.embedding_size),
         **{fused: len(parts) * hidden for fused, parts in FUSED.items()},
     }
-    return {role: dict.fromkeys(_paths(base, role), widths.get(role, hidden)) for role in ROLES}
+    return {role: dict.fromkeys(_paths(base, role, layers), widths.get(role, hidden)) for role in ROLES}
 
 
-def _paths(base: Base, role: str) -> list[str]:
+def _paths(base: Base, role: str, layers: tuple[int, int] | None = None) -> list[str]:
     """The module paths of a role, from the configuration; what the architecture may lack, only where loaded."""
     layout = base.layout
     if role in layout.outside:
-        paths = [f"{base.prefix}{layout.outside[role]}"]
+        paths = [] if layers else [f"{base.prefix}{layout.outside[role]}"]
     else:
         inside = {**layout.linears, **layout.norms}
-        paths = [f"{layer}{inside[role]}" for layer in _layers(base)] if role in inside else []
+        first, last = layers or (0, -1)
+        paths = [f"{layer}{inside[role]}" for layer in _layers(base)[first : last + 1 or None] if role in inside]
     if role in layout.outside or role in layout.optional:
         paths = [path for path in paths if base.has(path.removeprefix(base.prefix))]
     return paths

@@ -8,8 +8,12 @@ from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import base_of, norm_names, train_only
 
 
-def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
-    """Let the norms of `model` train. Raises StrategyError where it has none."""
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
+    """Let the norms of `model` train: all of them, or their gains or biases alone, or those inside some layers.
+
+    Raises StrategyError where it has none of these, or no such layers.
+    """
     base = base_of(model, context)
-    train_only(model, context, frozenset(norm_names(base)))
-    return Applied(model, whole(expected_norms(base)))
+    parts, layers = argument.words or ("gain", "bias"), argument.layers
+    train_only(model, context, norm_names(base, parts, layers))
+    return Applied(model, whole(expected_norms(base, parts, layers)))

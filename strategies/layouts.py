@@ -15,6 +15,8 @@ class Layout:
     optional           roles inside layers that a configuration may leave out
     intermediate_size  configuration field with the width of the first feed-forward layer; None there means 4d
     embedding_size     configuration field with the width of the norm of the embeddings
+    gated              whether the first feed-forward layer holds its gate too, and is twice as wide for it
+    bare               whether a configuration may leave out biases, and a norm here and there
     """
 
     layers: tuple[tuple[str, str], ...]
@@ -24,10 +26,12 @@ class Layout:
     optional: Collection[str] = ()
     intermediate_size: str = "intermediate_size"
     embedding_size: str = "hidden_size"
+    gated: bool = False
+    bare: bool = False
 
 
 FUSED: dict[str, tuple[str, ...]] = {"query_key_value": ("query", "key", "value")}
-"""Roles that are several others in one tensor: those have no parameter of their own where the fused one exists."""
+"""Roles that are several others in one tensor, in equal parts that follow one another in this order."""
 
 _ENCODER_LAYERS = (("encoder.layer", "num_hidden_layers"),)
 _BERT_LINEARS = {
@@ -127,6 +131,15 @@ _GPT2 = Layout(
     {"final_norm": "ln_f"},
     intermediate_size="n_inner",
 )
+# The embedding's norm stands in for the first layer's attention norm.
+_MODERNBERT = Layout(
+    (("layers", "num_hidden_layers"),),
+    {"query_key_value": "attn.Wqkv", "attention_output": "attn.Wo", "intermediate": "mlp.Wi", "output": "mlp.Wo"},
+    {"attention_norm": "attn_norm", "output_norm": "mlp_norm"},
+    {"embedding_norm": "embeddings.norm", "final_norm": "final_norm"},
+    gated=True,
+    bare=True,
+)
 
 LAYOUTS: dict[str, Layout] = {
     "bert": _BERT,
@@ -138,5 +151,6 @@ LAYOUTS: dict[str, Layout] = {
     "deberta-v2": _DEBERTA_V2,
     "albert": _ALBERT,
     "gpt2": _GPT2,
+    "modernbert": _MODERNBERT,
 }
 """Known architectures by the `model_type` of their configuration."""

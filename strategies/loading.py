@@ -47,7 +47,8 @@ def load(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = 
     try:
         if changes.keys() - of_base:
             context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget)
-            applied = strategies.resolve(info.strategy)(base, context)
+            # Finished, since what only training needs is no part of a delta.
+            applied = strategies.resolve(info.strategy)(base, context).finished()
             model, moved = applied.model, applied.moved
         state = model.state_dict()
         placed = {moved.get(name, name): change for name, change in changes.items()}

@@ -6,7 +6,7 @@
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from strategies.errors import StrategyError
 from strategies.table import TABLE, Entry
@@ -88,7 +88,7 @@ def selection(name: str) -> str:
 
     Raises StrategyError where it is unknown.
     """
-    return "+".join(part.entry.same_as or str(part) for part in parse(name))
+    return "+".join(part.entry.same_as or str(_spelled_out(part)) for part in parse(name))
 
 
 def family(name: str) -> str:
@@ -114,6 +114,15 @@ def is_sized(name: str) -> bool:
 def decays(name: str) -> bool:
     """Whether weight decay touches nothing but what trains."""
     return all(part.entry.decays for part in parse(name))
+
+
+def _spelled_out(part: Part) -> Part:
+    """The same part with each group of words written out, and without words where they say no more than none."""
+    entry, argument = part.entry, part.argument
+    words = {single for word in argument.words for single in entry.groups.get(word, (word,))}
+    if words == set(entry.no_words):
+        words = set()
+    return replace(part, argument=replace(argument, words=tuple(word for word in entry.words if word in words)))
 
 
 def _stem(text: str) -> str:

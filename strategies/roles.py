@@ -5,17 +5,19 @@ Every match is by exact module path (`strategies.layouts`) or by module type, ne
 can hold one against the other.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from strategies import ROLES
+from strategies import GROUPS, ROLES
 from strategies.errors import StrategyError
 from strategies.interface import Context
 from strategies.layouts import FUSED, LAYOUTS, Layout
+from strategies.partial_bias import PartialBias
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Base:
         """Its architecture's paths. Raises StrategyError where the architecture is not known."""
         if self.config.model_type not in LAYOUTS:
             raise StrategyError(
-                f"the {self} is of an architecture whose roles are not known ({', '.join(LAYOUTS)} are); "
-                "use a strategy that needs no roles: full, bitfit, layernorm or frozen"
+                f"the {self} is of an architecture whose layers and roles are not known ({', '.join(LAYOUTS)} are); "
+                "use a strategy that needs neither: full, bitfit, layernorm or frozen"
             )
         return LAYOUTS[self.config.model_type]
 
@@ -72,20 +74,18 @@ def is_bias(name: str) -> bool:
     return name == "bias" or name.endswith("_bias")
 
 
-def bias_names(base: Base) -> list[str]:
-    """Every bias of the encoder, whatever its architecture. Raises StrategyError where there is none."""
-    names = [
-        f"{base.prefix}{path}.{own}"
-        for path, module in base.module.named_modules()
-        for own, _ in module.named_parameters(recurse=False)
-        if is_bias(own)
-    ]
+def bias_names(base: Base, layers: tuple[int, int] | None = None) -> list[str]:
+    """Every bias of the encoder, whatever its architecture, or every one inside a range of its layers.
+
+    Raises StrategyError where there is none, or no such range.
+    """
+    names = [name for name in _parameter_names(base, base.module.named_modules()) if is_bias(name.rpartition(".")[2])]
     if not names:
         raise StrategyError(
-            f"the {base} has no biases, and this strategy trains biases or copies their count; "
-            "use full, layernorm or frozen, or a model with biases"
+            f"the {base} has no biases, and this strategy trains biases or copies their count; give it some with "
+            "bitfit+add, or use full, layernorm or frozen, or a model with biases"
         )
-    return names
+    return within(base, names, layers)
 
 
 def bias_count(base: Base) -> int:
@@ -93,22 +93,34 @@ def bias_count(base: Base) -> int:
     return sum(base.module.get_parameter(name.removeprefix(base.prefix)).numel() for name in bias_names(base))
 
 
-def role_bias_names(base: Base, roles: Sequence[str]) -> list[str]:
-    """The biases of `roles`, in the order of the roles.
+def role_biases(
+    base: Base, words: Sequence[str], layers: tuple[int, int] | None = None
+) -> dict[str, torch.Tensor | None]:
+    """Name -> None for each bias of the roles and groups of roles in `words`, inside a range of layers or anywhere.
 
-    Raises StrategyError where the architecture is not known or the model lacks one of them.
+    Where a model fuses a role with others, the coordinates of its biases instead, unless those of all are asked for.
+
+    Raises StrategyError where the architecture is not known, the model has no such layers, lacks one of the roles,
+    or all of a group.
     """
     bias_names(base)
-    names = []
-    for role in roles:
-        found = [path for _, path in _places(base, role) if base.has(path)]
+    roles: dict[str, None] = {}
+    for word in words:
+        found = [role for role in GROUPS.get(word, (word,)) if _has_bias(base, role, layers)]
         if not found:
-            raise StrategyError(f"the {base} has no {role}; {_instead(base, role)}")
-        for path in found:
-            if getattr(base.module.get_submodule(path), "bias", None) is None:
+            raise StrategyError(_lacking(base, word, layers))
+        roles |= dict.fromkeys(found)
+    selected: dict[str, torch.Tensor | None] = {}
+    for role in roles:
+        parts = FUSED.get(_fused(base, role), (role,))
+        chosen = [index for index, part in enumerate(parts) if part in roles]
+        for path in _held(base, role, layers):
+            bias = _bias_at(base, path)
+            if bias is None:
                 raise StrategyError(f"the {base} has no bias at {path} (role {role})")
-            names.append(f"{base.prefix}{path}.bias")
-    return names
+            coordinates = torch.arange(bias.numel()).view(len(parts), -1)[chosen].flatten()
+            selected[f"{base.prefix}{path}.bias"] = None if len(chosen) == len(parts) else coordinates
+    return selected
 
 
 def bias_roles(base: Base) -> dict[str, tuple[int | None, str]] | None:
@@ -122,24 +134,59 @@ def bias_roles(base: Base) -> dict[str, tuple[int | None, str]] | None:
         f"{base.prefix}{path}.bias": (layer, role)
         for role in ROLES
         for layer, path in _places(base, role)
-        if base.has(path) and getattr(base.module.get_submodule(path), "bias", None) is not None
+        if base.has(path) and _bias_at(base, path) is not None
     }
 
 
-def norm_names(base: Base) -> list[str]:
+def norm_names(base: Base, parts: Collection[str] = (), layers: tuple[int, int] | None = None) -> list[str]:
     """Gain and, where there is one, bias of every LayerNorm or RMSNorm of the encoder, found by module type.
 
-    Raises StrategyError where there is none with parameters.
+    Of the two only what `parts` names, and only inside a range of layers, where these are given. Raises StrategyError
+    where nothing is left, or there is no such range.
     """
-    names = [
-        f"{base.prefix}{path}.{own}"
-        for path, module in base.module.named_modules()
-        if _is_norm(module)
-        for own, _ in module.named_parameters(recurse=False)
-    ]
-    if not names:
-        raise StrategyError(f"the {base} has no LayerNorm or RMSNorm with parameters")
-    return names
+    names = _parameter_names(base, ((path, m) for path, m in base.module.named_modules() if _is_norm(m)))
+    wanted = [name for name in names if not parts or ("bias" if is_bias(name.rpartition(".")[2]) else "gain") in parts]
+    if not wanted:
+        raise StrategyError(f"the {base} has no LayerNorm or RMSNorm with a {' or '.join(parts) or 'parameter'}")
+    return within(base, wanted, layers)
+
+
+def layer_paths(base: Base, layers: tuple[int, int] | None = None) -> list[str]:
+    """The name prefix, a dot at its end, of every layer the encoder holds, or of those from a first to a last.
+
+    Layers that share their weights are one. Raises StrategyError where the architecture is not known, or the model
+    has fewer layers.
+    """
+    paths = [f"{base.prefix}{path}" for path in _layers(base)]
+    if layers is None:
+        return paths
+    first, last = layers
+    if last >= len(paths):
+        raise StrategyError(f"{depth(base)}, counted from 0, and no layer {last}; name a range inside them")
+    return paths[first : last + 1]
+
+
+def depth(base: Base) -> str:
+    """How many layers the model holds, in words. Raises StrategyError where the architecture is not known."""
+    held, used = len(_layers(base)), base.config.num_hidden_layers
+    text = f"the {base} holds {held} layer{'s' if held > 1 else ''}"
+    return text if used == held else f"{text} of its own, which share their weights among {used}"
+
+
+def within(base: Base, names: list[str], layers: tuple[int, int] | None) -> list[str]:
+    """Those of `names` that lie inside a range of layers; all of them without one.
+
+    Raises StrategyError where none does, or there is no such range.
+    """
+    if layers is None:
+        return names
+    inside = tuple(layer_paths(base, layers))
+    kept = [name for name in names if name.startswith(inside)]
+    if not kept:
+        raise StrategyError(
+            f"the {base} has nothing of what this strategy trains in layers {layers[0]} to {layers[1]}"
+        )
+    return kept
 
 
 def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
@@ -150,11 +197,16 @@ def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
     Raises StrategyError where the architecture is not known.
     """
     layers, _ = base.layout.layers[0]
-    return {
-        f"{base.prefix}{layers}.{path}": module
-        for path, module in base.module.get_submodule(layers).named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
+    modules = {
+        f"{base.prefix}{layers}.{path}": module for path, module in base.module.get_submodule(layers).named_modules()
     }
+    taken = next((name for name, module in modules.items() if isinstance(module, PartialBias)), None)
+    if taken is not None:
+        raise StrategyError(
+            f"{taken} already trains a part of its bias, and a strategy that works on linear layers cannot follow; "
+            "name all the roles it fuses, as in bitfit:query_key_value"
+        )
+    return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
 
 
 def weight_shapes(linears: Mapping[str, nn.Linear | Conv1D]) -> dict[str, tuple[int, int]]:
@@ -189,9 +241,42 @@ def _places(base: Base, role: str) -> Iterator[tuple[int | None, str]]:
         yield None, layout.outside[role]
 
 
-def _instead(base: Base, role: str) -> str:
-    """What to name instead of a role this model lacks: the one it is fused into, or those it has."""
-    for fused, parts in FUSED.items():
-        if role in parts and fused in base.layout.linears:
-            return f"{base.layout.linears[fused]}.bias holds {', '.join(parts)} in one, as the role {fused}"
-    return f"it has {', '.join(r for r in ROLES if any(base.has(path) for _, path in _places(base, r)))}"
+def _fused(base: Base, role: str) -> str:
+    """The role that holds `role` and others in one tensor on this model, or `role` itself."""
+    return next((whole for whole, parts in FUSED.items() if role in parts and whole in base.layout.linears), role)
+
+
+def _held(base: Base, role: str, layers: tuple[int, int] | None = None) -> list[str]:
+    """Paths of the modules that play a role, or several with it, inside a range of layers or anywhere."""
+    inside = tuple(layer_paths(base, layers)) if layers else ("",)
+    return [
+        path
+        for _, path in _places(base, _fused(base, role))
+        if f"{base.prefix}{path}".startswith(inside)
+        and base.has(path)
+        and not isinstance(base.module.get_submodule(path), nn.Identity)
+    ]
+
+
+def _bias_at(base: Base, path: str) -> torch.Tensor | None:
+    """The bias of the module at `path`, if it has one."""
+    return getattr(base.module.get_submodule(path), "bias", None)
+
+
+def _has_bias(base: Base, role: str, layers: tuple[int, int] | None = None) -> bool:
+    """Whether any module that plays a role has a bias."""
+    return any(_bias_at(base, path) is not None for path in _held(base, role, layers))
+
+
+def _lacking(base: Base, word: str, layers: tuple[int, int] | None) -> str:
+    """What to say where no module has a bias that `word` stands for."""
+    roles = GROUPS.get(word, (word,))
+    if layers is not None and any(_has_bias(base, role) for role in roles):
+        return f"{word} lies outside the layers of the {base}; leave out the range of layers, or {word}"
+    lacking = f"bias in {word}" if any(_held(base, role) for role in roles) else word
+    return f"the {base} has no {lacking}; it has {', '.join(role for role in ROLES if _has_bias(base, role))}"
+
+
+def _parameter_names(base: Base, modules: Iterable[tuple[str, nn.Module]]) -> list[str]:
+    """Names in the task model of the parameters that modules of the encoder hold themselves."""
+    return [f"{base.prefix}{path}.{own}" for path, m in modules for own, _ in m.named_parameters(recurse=False)]

@@ -28,6 +28,18 @@ ROLES: tuple[str, ...] = (
 The order is that of canonical names, so a new role goes to the end.
 """
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "query_key_value": ("query", "key", "value"),
+    "linear": ("query", "key", "value", "attention_output", "intermediate", "output"),
+    "norm": ("attention_norm", "output_norm"),
+    "embedding": ("embedding_norm", "embedding_projection"),
+    "position": ("position_key", "position_query", "position_norm"),
+}
+"""Words for several roles, of which a model has some at least: linear layers and norms inside the layers, and so on.
+
+`query_key_value` is a role besides, of the one tensor that holds the three in some architectures.
+"""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -50,6 +62,8 @@ class Entry:
     module     where its `apply` lives
     sentence   what it trains, for people
     words      word its argument may hold -> what it means, several of them joined by '+'
+    groups     word -> the words it stands for
+    no_words   the words that come to the same as none at all, where there are such
     size       what a number as its argument says; None where it takes none
     layered    whether '@0-5' at its end keeps it to layers 0 to 5
     sized      whether a budget of trainable values sets its size
@@ -67,6 +81,8 @@ class Entry:
     module: str
     sentence: str
     words: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    no_words: tuple[str, ...] = ()
     size: Size | None = None
     layered: bool = False
     sized: bool = False
@@ -80,7 +96,9 @@ class Entry:
     extra: str = ""
 
 
-_ROLE_WORDS = dict.fromkeys(ROLES, "a role")
+LAST_LAYERS = Size("number of layers", whole=True, default=2)
+
+_ROLE_WORDS = dict.fromkeys(ROLES, "a role") | {word: f"the roles {', '.join(GROUPS[word])}" for word in GROUPS}
 
 TABLE: dict[str, Entry] = {
     "full": Entry("strategies.full", "Trains every parameter of the encoder.", combines=False),
@@ -88,6 +106,8 @@ TABLE: dict[str, Entry] = {
         "strategies.bitfit",
         "Trains every bias of the encoder, those of the LayerNorms and of a pretrained pooler included.",
         words=_ROLE_WORDS,
+        groups=GROUPS,
+        layered=True,
         narrowed="Trains the biases of these roles only: {words}.",
     ),
     "bq_b2": Entry(
@@ -111,7 +131,26 @@ TABLE: dict[str, Entry] = {
         random=True,
         decays=False,
     ),
-    "layernorm": Entry("strategies.layernorm", "Trains the gain and bias of every LayerNorm of the encoder."),
+    "layernorm": Entry(
+        "strategies.layernorm",
+        "Trains the gain and bias of every LayerNorm of the encoder.",
+        words={"gain": "what a norm multiplies by", "bias": "what it adds, where it has one"},
+        no_words=("gain", "bias"),
+        layered=True,
+        narrowed="Trains this part only of every LayerNorm of the encoder: {words}.",
+    ),
+    "last_layers": Entry(
+        "strategies.last_layers",
+        "Trains the last layers of the encoder in full.",
+        size=LAST_LAYERS,
+        sized=True,
+    ),
+    "add": Entry(
+        "strategies.add",
+        "Gives every linear layer inside the encoder's layers that has no bias one of zeros, for the rest to train.",
+        order=0,
+        alone=False,
+    ),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
     "frozen_cached": Entry(
         "strategies.frozen_cached",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from families import DECODERS, ENCODERS, SIZES, VOCABULARY
+from families import BIASLESS, DECODERS, ENCODERS, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     TinyModel = Callable[..., TaskModel]
 
-_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-
 
 @pytest.fixture(scope="session")
 def tiny_configs() -> dict[str, PretrainedConfig]:
@@ -36,13 +34,10 @@ def tiny_configs() -> dict[str, PretrainedConfig]:
 
 @pytest.fixture(scope="session")
 def biasless_configs() -> dict[str, PretrainedConfig]:
-    """Encoders without biases by name; treat them as read-only."""
+    """Models without biases by name; treat them as read-only."""
     from transformers import AutoConfig
 
-    return {
-        "modernbert": AutoConfig.for_model("modernbert", **SIZES, **_SPECIAL, name_or_path="tiny/ModernBERT"),
-        "llama": AutoConfig.for_model("llama", **SIZES, name_or_path="tiny/Llama"),
-    }
+    return {name: AutoConfig.for_model(**fields) for name, fields in BIASLESS.items()}
 
 
 @pytest.fixture(scope="session")

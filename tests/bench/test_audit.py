@@ -90,11 +90,11 @@ def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:
 
 
 def test_a_substring_match(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_substring(base: roles.Base, _: object) -> list[str]:
+    def by_substring(base: roles.Base, *_: object) -> dict[str, None]:
         names = [f"encoder.{name}" for name, _ in base.module.named_parameters()]
-        return [name for name in names if "output.dense.bias" in name]
+        return dict.fromkeys(name for name in names if "output.dense.bias" in name)
 
-    monkeypatch.setattr(bitfit, "role_bias_names", by_substring)
+    monkeypatch.setattr(bitfit, "role_biases", by_substring)
     found = rig.found("bitfit:output")
     assert "trains and should not: encoder.encoder.layer.0.attention.output.dense.bias" in found["trainable names"]
     assert found["trainable counts"] == "64 values train in all, not 32"
@@ -103,18 +103,35 @@ def test_a_substring_match(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_bias(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = roles.bias_names
-    monkeypatch.setattr(bitfit, "bias_names", lambda base: whole(base)[:-1])
+    monkeypatch.setattr(bitfit, "bias_names", lambda *arguments: whole(*arguments)[:-1])
     found = rig.found("bitfit")
     assert found["trainable names"] == "should train and does not: encoder.pooler.dense.bias"
     assert "values train in all, not" in found["trainable counts"]
 
 
 def test_the_wrong_feed_forward_bias(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = roles.role_bias_names
-    monkeypatch.setattr(bitfit, "role_bias_names", lambda base, _: right(base, ["query", "output"]))
+    right = roles.role_biases
+    monkeypatch.setattr(bitfit, "role_biases", lambda base, *_: right(base, ["query", "output"]))
     found = rig.found("bq_b2")
     assert "encoder.encoder.layer.0.output.dense.bias" in found["trainable names"]
     assert "encoder.encoder.layer.0.intermediate.dense.bias" in found["trainable names"]
+
+
+def test_the_wrong_part_of_a_fused_bias(rig: Rig, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = roles.role_biases
+    monkeypatch.setattr(bitfit, "role_biases", lambda base, *_: right(base, ["key"]))
+    found = dataclasses.replace(rig, make=lambda: tiny_model("gpt2")).found("bitfit:query")
+    assert found.keys() == {"unchanged tensors", "delta"}
+    assert "encoder.h.0.attn.c_attn.bias changed in 16 of 48 values" in found["unchanged tensors"]
+
+
+def test_an_added_bias_that_does_not_train(rig: Rig, tiny_model: TinyModel) -> None:
+    def forget(applied: Applied) -> None:
+        applied.model.get_parameter("encoder.layers.1.mlp.Wo.bias").requires_grad_(False)
+
+    modern = dataclasses.replace(rig, make=lambda: tiny_model("modernbert"))
+    found = modern.found("bitfit+add", applied_hook=forget)
+    assert found["trainable names"] == "should train and does not: encoder.layers.1.mlp.Wo.bias"
 
 
 def test_weight_decay_on_frozen_coordinates(rig: Rig) -> None:

@@ -92,7 +92,7 @@ def test_it_turns_a_fresh_base_with_any_head_into_the_trained_model(tmp_path: Pa
         torch.testing.assert_close(loaded[name], tensor + 0.5 if moved else tensor, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in strategies.TABLE.items() if entry.alone])
+@pytest.mark.parametrize("name", [*(name for name, entry in strategies.TABLE.items() if entry.alone), "bitfit+add"])
 def test_removing_it_restores_the_base_bit_by_bit(name: str, tmp_path: Path, tiny_model: TinyModel) -> None:
     written(tmp_path / "d", tiny_model, name)
     base = tiny_model("bert").requires_grad_(False)

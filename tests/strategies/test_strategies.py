@@ -23,19 +23,36 @@ Batch = dict[str, Tensor]
 
 COMBINED = ["bitfit+random_uniform", "layernorm+bq_b2", "random_rowcol+bitfit:query"]
 NAMES = [
-    *strategies.TABLE,
+    *(name for name, entry in strategies.TABLE.items() if entry.alone),
     "bitfit:query",
     "bitfit:intermediate+query",
-    "bitfit:output+output_norm+embedding_norm",
+    "bitfit:query_key_value+output_norm+embedding",
+    "bitfit@0",
+    "bitfit:linear+norm@0",
+    "layernorm:gain",
+    "layernorm:bias@0",
+    "last_layers:1",
+    "bitfit+add",
     *COMBINED,
 ]
-FUSED = [
-    *(n for n in NAMES if ":" not in n and "bq_b2" not in n),
-    "bitfit:query_key_value+intermediate+final_norm",
+# Norms elsewhere, and no draw from a layer that trains a part of its bias.
+NOT_FUSED = ("bitfit:query_key_value+output_norm+embedding", "random_rowcol+bitfit:query")
+FUSED = ["bitfit:value+key+output@1", "bitfit:query+linear", "bq_b2+last_layers:1"]
+BIASLESS = [
+    "bitfit+add",
+    "bq_b2+add",
+    "bitfit:linear@1+add",
+    "bitfit+random_uniform+add",
+    "last_layers:1+add",
+    "layernorm:gain",
 ]
+# ALBERT holds one layer, and the default is two.
+SHALLOW = {("last_layers", "albert")}
 APPLICABLE = [
-    *((name, family) for name in NAMES for family in ENCODERS),
-    *((name, family) for name in FUSED for family in DECODERS),
+    *((name, family) for name in NAMES for family in ENCODERS if (name, family) not in SHALLOW),
+    *((name, family) for name in [*NAMES, *FUSED] for family in DECODERS if name not in NOT_FUSED),
+    *((name, "modernbert") for name in BIASLESS),
+    ("bitfit+add", "llama"),
 ]
 HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("classification", None),
@@ -112,7 +129,7 @@ def test_audit_is_green_after_training(
 
 
 @pytest.mark.parametrize(
-    ("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "distilbert", "albert", "gpt2")]
+    ("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "distilbert", "albert", "gpt2", "modernbert")]
 )
 def test_accumulated_gradients_equal_those_of_one_batch(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
@@ -130,7 +147,7 @@ def test_accumulated_gradients_equal_those_of_one_batch(
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [(n, f) for n, f in APPLICABLE if n != "frozen" and f in ("bert", "electra", "deberta-v3", "gpt2")],
+    [(n, f) for n, f in APPLICABLE if n != "frozen" and f in ("bert", "electra", "deberta-v3", "gpt2", "modernbert")],
 )
 def test_gradients_under_bfloat16_autocast_point_the_same_way(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch

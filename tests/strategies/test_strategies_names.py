@@ -33,7 +33,9 @@ def test_a_wrong_name_gets_one_clear_line(name: str, message: str) -> None:
 ALONE = [name for name, entry in strategies.TABLE.items() if entry.alone]
 
 
-@pytest.mark.parametrize("name", [*ALONE, "bitfit:query+intermediate", "bitfit+bf16"])
+@pytest.mark.parametrize(
+    "name", [*ALONE, "bitfit:query+intermediate", "bitfit+bf16", "bitfit+add", "bitfit:query@1", "last_layers:3"]
+)
 def test_every_strategy_has_a_sentence(name: str) -> None:
     sentence = strategies.sentence(name)
     assert sentence.endswith(".")
@@ -56,6 +58,8 @@ def test_names_are_checked_without_torch() -> None:
         ("layernorm+bitfit:intermediate+query", "bitfit:query+intermediate+layernorm"),
         ("random_uniform+bitfit", "bitfit+random_uniform"),
         ("bitfit:value+key", "bitfit:key+value"),
+        ("add+bitfit:query@0-5", "bitfit:query@0-5+add"),
+        ("bitfit:linear+pooler@2-2", "bitfit:pooler+linear@2"),
     ],
 )
 def test_names_of_one_choice_have_one_form(name: str, canonical: str) -> None:
@@ -70,7 +74,8 @@ def test_names_of_one_choice_have_one_form(name: str, canonical: str) -> None:
         ("full+bitfit", "'full' cannot be combined with others"),
         ("bitfit+bitfit:query", "names 'bitfit' twice"),
         ("bitfit+layernrm", "unknown strategy 'layernrm'; did you mean 'layernorm'?"),
-        ("layernorm@0", "'layernorm' cannot be kept to some layers; leave out '@0'"),
+        ("random_uniform@0", "'random_uniform' cannot be kept to some layers; leave out '@0'"),
+        ("add", "'add' trains nothing by itself; combine it, as in bitfit+add"),
     ],
 )
 def test_what_cannot_be_combined_is_refused(name: str, message: str) -> None:
@@ -82,3 +87,24 @@ def test_what_cannot_be_combined_is_refused(name: str, message: str) -> None:
 def test_a_combination_goes_by_its_stems_without_arguments() -> None:
     assert strategies.family("bitfit:query+random_uniform") == "bitfit+random_uniform"
     assert strategies.selection("bq_b2+layernorm") == "bitfit:query+intermediate+layernorm"
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("bitfit:linear", "bitfit:query+key+value+attention_output+intermediate+output"),
+        ("bitfit:query+linear@1", "bitfit:linear@1"),
+        ("bitfit:query_key_value", "bitfit:query+key+value"),
+        ("bitfit:norm+embedding", "bitfit:embedding_norm+embedding_projection+attention_norm+output_norm"),
+        ("bq_b2", "bitfit:intermediate+query"),
+        ("layernorm:gain+bias@3", "layernorm@3"),
+        ("add+bq_b2", "bitfit:query+intermediate+add"),
+    ],
+)
+def test_two_names_of_one_selection_are_recognised(name: str, other: str) -> None:
+    assert strategies.selection(name) == strategies.selection(other)
+
+
+def test_different_selections_have_different_names() -> None:
+    names = ["bitfit", "bitfit:linear", "bitfit:norm", "bitfit:linear@0", "layernorm", "layernorm:gain", "bitfit+add"]
+    assert len({strategies.selection(name) for name in names}) == len(names)

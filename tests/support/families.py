@@ -42,3 +42,10 @@ ENCODERS: dict[str, dict[str, Any]] = {
 
 DECODERS: dict[str, dict[str, Any]] = {"gpt2": {"model_type": "gpt2", **_GPT2, "bos_token_id": 0, "eos_token_id": 0}}
 """Decoders, which fuse those three."""
+
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+BIASLESS: dict[str, dict[str, Any]] = {
+    "modernbert": {"model_type": "modernbert", **SIZES, **_SPECIAL, "name_or_path": "tiny/ModernBERT"},
+    "llama": {"model_type": "llama", **SIZES, "name_or_path": "tiny/Llama"},
+}
+"""Models without biases; ModernBERT fuses query, key and value, and Llama's roles are not known."""

@@ -1,0 +1,44 @@
+"""The last layers of the encoder train in full, those below stay as they were: no gradient is computed there."""
+
+from itertools import accumulate
+
+from torch import nn
+
+from strategies.expectation import expected_last_layers, whole
+from strategies.interface import Applied, Context, StrategyError
+from strategies.naming import NO_ARGUMENT, Argument
+from strategies.roles import Base, base_of, depth, layer_paths, train_only
+from strategies.table import LAST_LAYERS
+
+
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
+    """Let the last layers of `model` train: so many as `argument` says or fit into the budget, or two.
+
+    A norm after the last layer and a pooler are no part of them.
+
+    Raises StrategyError where number and budget are both given, where the model has fewer layers or its architecture
+    is not known, and where not even one layer fits.
+    """
+    base = base_of(model, context)
+    layers = layer_paths(base)
+    sizes = expected_last_layers(base)
+    count = _count(base, argument.number, context.budget, [sum(layer.values()) for layer in sizes])
+    if count > len(layers):
+        raise StrategyError(f"{depth(base)}, fewer than {count}; name a smaller number, as in last_layers:1")
+    inside = tuple(layers[-count:])
+    train_only(model, context, [name for name, _ in model.named_parameters() if name.startswith(inside)])
+    return Applied(model, whole({name: size for layer in sizes[:count] for name, size in layer.items()}))
+
+
+def _count(base: Base, number: float | None, budget: int | None, sizes: list[int]) -> int:
+    """How many layers train, where those of the model have `sizes`, the last one first."""
+    if number is not None and budget is not None:
+        raise StrategyError(f"it names {number:g} layers and there is a budget too; leave out one of the two")
+    if budget is None:
+        return int(LAST_LAYERS.default if number is None else number)
+    count = sum(total <= budget for total in accumulate(sizes))
+    if not count:
+        raise StrategyError(
+            f"not even the last layer of the {base} fits into a budget of {budget:,} values: it has {sizes[0]:,}"
+        )
+    return count
