@@ -107,6 +107,8 @@ class Applied:
     merge         called on a finished model: folds what was inserted into the base's own tensors and takes it out, so
                   that a plain model of the base's architecture computes the same; nothing to do by default, and None
                   where the mathematics does not allow it
+    ready_after   steps after which the weights are those of a model that could be finished: an epoch that ends before
+                  is no candidate for the best checkpoint; at most the steps of the whole training
     draws         whether the strategy inserts randomness into the forward pass of training
     moved         base tensor -> its name in the model now, of those that have another one
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
@@ -121,6 +123,7 @@ class Applied:
     before_step: Callable[[int], None] = field(default=no_hook)
     finalize: Callable[[], Mapping[str, Tensor | None] | None] = field(default=no_finalize)
     merge: Callable[[], None] | None = field(default=no_merge)
+    ready_after: int = 0
     draws: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
     base_names: frozenset[str] | None = None

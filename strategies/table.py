@@ -79,6 +79,9 @@ class Entry:
     extra: str = ""
 
 
+PRUNED = Size("share of the encoder", whole=False, default=0.005)
+"""What diff pruning leaves of a difference to every parameter."""
+
 _ROLE_WORDS = dict.fromkeys(ROLES, "a role")
 
 TABLE: dict[str, Entry] = {
@@ -111,5 +114,20 @@ TABLE: dict[str, Entry] = {
         decays=False,
     ),
     "layernorm": Entry("strategies.layernorm", "Trains the gain and bias of every LayerNorm of the encoder."),
+    "diff_pruning": Entry(
+        "strategies.diff_pruning",
+        "Trains a difference to every parameter of the encoder, and gates that learn which few of them to keep.",
+        size=PRUNED,
+        sized=True,
+        combines=False,
+    ),
+    "diff_pruning_structured": Entry(
+        "strategies.diff_pruning_structured",
+        "Trains a difference to every parameter of the encoder, and gates, one more a tensor, that learn which few of "
+        "them to keep.",
+        size=PRUNED,
+        sized=True,
+        combines=False,
+    ),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
 }
