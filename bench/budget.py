@@ -21,12 +21,12 @@ def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: 
         return None
     outputs = model.head.out.out_features
     same = shape_only(model.encoder.config, kind, outputs, cell.pooling)
-    return strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.count
+    return strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.size
 
 
 def unmet(counts: Counts) -> tuple[str, ...]:
     """What to say where a strategy could not be given just the size asked for: sizes come in steps."""
-    trained, budget = counts.encoder_trainable, counts.budget
-    if budget is None or budget == trained:
+    size = counts.encoder_trainable if counts.encoder_kept is None else counts.encoder_kept
+    if counts.budget is None or counts.budget == size:
         return ()
-    return (f"trains {trained:,} encoder values, {trained / budget:.1%} of its budget of {budget:,}",)
+    return (f"its size is {size:,} encoder values, {size / counts.budget:.1%} of its budget of {counts.budget:,}",)

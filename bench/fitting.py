@@ -146,7 +146,8 @@ def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetU
     drawn = curve_steps(cell.curve_points, steps) if isinstance(cell, QualityCell) else frozenset[int]()
     ends = frozenset[int]()
     if cell.checkpoint == "best":
-        ends = epoch_steps(math.ceil(len(splits.train) / cell.batch_size), steps)
+        every = epoch_steps(math.ceil(len(splits.train) / cell.batch_size), steps)
+        ends = frozenset(step for step in every if step >= applied.ready_after)
     curve: list[CurvePoint] = []
 
     def at_point(step: int) -> bool:

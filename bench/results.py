@@ -19,12 +19,17 @@ class Frozen(BaseModel):
 
 
 class Counts(Frozen):
-    """Parameter counts, encoder and head apart; `budget` is how many encoder values were asked for, where any were."""
+    """Parameter counts, encoder and head apart.
+
+    `budget` is how many encoder values were asked for, where any were; `encoder_kept` how many differ in the end,
+    where these are fewer than train meanwhile.
+    """
 
     encoder_trainable: int
     encoder_total: int
     head_trainable: int
     budget: int | None = None
+    encoder_kept: int | None = None
 
 
 class SplitScores(Frozen):

@@ -103,6 +103,7 @@ class _Joined:
             before_step=before_step,
             finalize=finalize,
             merge=None if any(one.merge is None for one in every) else merge,
+            ready_after=max(one.ready_after for one in every),
             draws=any(one.draws for one in every),
             moved=self.moved,
             converted={name: convert for one in every for name, convert in one.converted.items()},

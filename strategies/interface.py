@@ -63,6 +63,7 @@ class Expected:
     trainable   encoder leaf name -> number of trainable values, under the names the model has after `apply`
     changes     name of each tensor of the base encoder that may differ from the base after `finalize`
                 -> flat indices of the coordinates that may (int64, unique), or None for all of them
+    kept        encoder values that differ in the end, where these are fewer than train meanwhile; None where not
     budget      trainable encoder values in all, where `trainable` comes from a draw: computed without it, so
                 that a draw of the wrong size is found; None where `trainable` is itself from the architecture
     """
@@ -70,11 +71,17 @@ class Expected:
     trainable: Mapping[str, int]
     changes: Mapping[str, Tensor | None]
     budget: int | None = None
+    kept: int | None = None
 
     @property
     def count(self) -> int:
         """Trainable encoder values in all."""
         return sum(self.trainable.values())
+
+    @property
+    def size(self) -> int:
+        """Encoder values by which strategies of equal size are matched: those that are left in the end."""
+        return self.count if self.kept is None else self.kept
 
 
 def no_penalty() -> Tensor:
@@ -107,6 +114,8 @@ class Applied:
     merge         called on a finished model: folds what was inserted into the base's own tensors and takes it out, so
                   that a plain model of the base's architecture computes the same; nothing to do by default, and None
                   where the mathematics does not allow it
+    ready_after   steps after which the weights are those of a model that could be finished: an epoch that ends before
+                  is no candidate for the best checkpoint; at most the steps of the whole training
     draws         whether the strategy inserts randomness into the forward pass of training
     moved         base tensor -> its name in the model now, of those that have another one
     converted     base tensor that does not train -> what became of its values before training, and holds ever after
@@ -122,6 +131,7 @@ class Applied:
     before_step: Callable[[int], None] = field(default=no_hook)
     finalize: Callable[[], Mapping[str, Tensor | None] | None] = field(default=no_finalize)
     merge: Callable[[], None] | None = field(default=no_merge)
+    ready_after: int = 0
     draws: bool = False
     moved: Mapping[str, str] = field(default_factory=dict)
     converted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)

@@ -92,4 +92,5 @@ def counts(applied: Applied, base: TaskModel, budget: int | None = None) -> Coun
         encoder_total=sum(p.numel() for p in base.encoder.parameters()),
         head_trainable=sum(p.numel() for p in head.parameters() if p.requires_grad),
         budget=budget,
+        encoder_kept=applied.expected.kept,
     )

@@ -100,6 +100,18 @@ def test_evaluation_labels_change_no_decision(
     assert before.quality.evaluation != after.quality.evaluation
 
 
+def test_an_epoch_before_a_strategy_could_be_finished_is_no_candidate(session: Session, tmp_path: Path) -> None:
+    """Diff pruning chooses in the middle what stays; before that its model is a dense one."""
+    found = outcome(session, tmp_path, strategy="diff_pruning", checkpoint="best", epochs=4.0, learning_rate=1e-3)
+    assert found.status == "ok", found.reason
+    assert found.quality is not None
+    assert found.quality.checkpoints is not None
+    steps, per_epoch = found.quality.steps, found.quality.steps // 4
+    tried = [one.step for one in found.quality.checkpoints.tried]
+    # The choice takes the step after the first half, so the second epoch ends just before it.
+    assert tried == [3 * per_epoch, steps]
+
+
 def test_training_data_is_nested(session: Session) -> None:
     small = session.splits(QualityCell(**FIELDS, train_examples=10)).train
     large = session.splits(QualityCell(**FIELDS, train_examples=20)).train
