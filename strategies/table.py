@@ -133,11 +133,40 @@ TABLE: dict[str, Entry] = {
         random=True,
         decays=False,
     ),
-LAST_LAYERS = Size("number of layers", whole=True, default=2)
-PRUNED = Size("share of the encoder", whole=False, default=0.005)
-"""What diff pruning leaves of a difference to every parameter."""
-
-_ROLE_WORDS = dict.fromkeys(ROLES, "a role") | {word: f"the roles {', '.join(GROUPS[word])}" for word in GROUPS}
+    "layernorm": Entry(
+        "strategies.layernorm",
+        "Trains the gain and bias of every LayerNorm of the encoder.",
+        words={"gain": "what a norm multiplies by", "bias": "what it adds, where it has one"},
+        no_words=("gain", "bias"),
+        layered=True,
+        narrowed="Trains this part only of every LayerNorm of the encoder: {words}.",
+    ),
+    "last_layers": Entry(
+        "strategies.last_layers",
+        "Trains the last layers of the encoder in full.",
+        size=LAST_LAYERS,
+        sized=True,
+    ),
+    "add": Entry(
+        "strategies.add",
+        "Gives every linear layer inside the encoder's layers that has no bias one of zeros, for the rest to train.",
+        order=0,
+        alone=False,
+    ),
+    "diff_pruning": Entry(
+        "strategies.diff_pruning",
+        "Trains a difference to every parameter of the encoder, and gates that learn which few of them to keep.",
+        size=PRUNED,
+        sized=True,
+        combines=False,
+    ),
+    "diff_pruning_structured": Entry(
+        "strategies.diff_pruning_structured",
+        "Trains a difference to every parameter of the encoder, and gates, one more a tensor, that learn which few of "
+        "them to keep.",
+        size=PRUNED,
+        sized=True,
+        combines=False,
     ),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
     "frozen_cached": Entry(
