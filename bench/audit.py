@@ -86,12 +86,17 @@ class Auditor:
                 yield f"{name} {problem}"
 
     def after_delta(self, applied: Applied, path: Path, base: nn.Module, base_fingerprint: str) -> Checks:
-        """The delta at `path`, loaded on `base`, an untouched encoder with any head, gives the trained model."""
+        """The delta at `path`, loaded on `base`, an untouched encoder with any head, gives the trained model.
+
+        It is taken off `base` again.
+        """
         try:
-            loaded = loading.load(path, base, base_fingerprint, self._head_prefix).model
+            loaded = loading.load(path, base, base_fingerprint, self._head_prefix)
         except StrategyError as error:
             return self._note(AFTER_DELTA, (str(error),))
-        return self._note(AFTER_DELTA, (_other_model(applied.model, loaded, self._batch),))
+        problem = _other_model(applied.model, loaded.model, self._batch)
+        loaded.remove()
+        return self._note(AFTER_DELTA, (problem,))
 
     def result(self) -> Audit:
         """The outcome of every check."""

@@ -1,5 +1,6 @@
 """The command line. Torch and its kin are imported only by the commands that need them."""
 
+import json
 import os
 import signal
 import sys
@@ -212,6 +213,68 @@ def export(
 
     found = exporting.export(folder, to, model=model, strategy=strategy, seed=seed)
     Console().print(str(found), markup=False, highlight=False, soft_wrap=True)
+
+
+Model = Annotated[str | None, typer.Option(help="The base: a name or a folder; default: what the delta names.")]
+CacheDir = Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never reach for the network.")]
+
+
+@app.command()
+def predict(
+    deltas: Annotated[list[Path], typer.Argument(help="Deltas of one encoder, as `run --keep-deltas` leaves them.")],
+    text: Annotated[list[str] | None, typer.Option(help="A text, or the first of a pair; may be repeated.")] = None,
+    text_pair: Annotated[
+        list[str] | None,
+        typer.Option(help="The second text of a pair, or a question's context; one for each, or all."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="A file with a text a line, '-' for standard input; a tab in pairs.")
+    ] = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    device: Annotated[str | None, typer.Option(help="Any device torch knows; default: the accelerator found.")] = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+) -> None:
+    """Predict texts with trained deltas of one or many tasks, the encoder in memory once."""
+    os.environ |= OFFLINE if offline else {}
+    from bench import archives, texts
+
+    given = texts.gather(text or (), text_pair or (), source)
+    from bench import predicting
+    from bench.environment import choose_device
+
+    found = predicting.predict(
+        deltas,
+        given,
+        model=model,
+        device=choose_device(device),
+        cache_dir=cache_dir or archives.default_cache_dir(),
+        offline=offline,
+    )
+    if as_json:
+        for one in found:
+            typer.echo(json.dumps(one.fields(), ensure_ascii=False))
+    else:
+        Console().print(predicting.table(found))
+
+
+@app.command()
+def merge(
+    delta: Annotated[Path, typer.Argument(help="A delta, as `run --keep-deltas` leaves it.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    model: Model = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+) -> None:
+    """Merge a trained delta into its encoder: a folder for `--models` and for transformers, and the head beside it."""
+    os.environ |= OFFLINE if offline else {}
+    from bench import archives, merging
+
+    info = merging.merge(delta, to, model=model, cache_dir=cache_dir or archives.default_cache_dir(), offline=offline)
+    done = f"{info.strategy} of task {info.task} merged into {to}; its head is {merging.HEAD} there"
+    Console().print(done, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(name="list")

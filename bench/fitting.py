@@ -20,6 +20,7 @@ from bench.cell import QualityCell, TrainingCell
 from bench.checkpoints import BestCheckpoint
 from bench.environment import set_matmul
 from bench.measure.subject import counts
+from bench.measure.swap import swap_seconds
 from bench.models import TaskModel, build_model
 from bench.outcome import Outcome
 from bench.results import Checkpoints, Counts, CurvePoint
@@ -170,25 +171,42 @@ def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetU
     return Fitted(applied, trained, scorer, curve, checkpoints)
 
 
-def check_delta(
-    cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path
-) -> delta.DeltaSize:
-    """Write the delta, audit it on the untouched base, and delete it unless deltas are kept; returns its size.
+@dataclass(frozen=True)
+class CheckedDelta:
+    """The size of a delta, and the seconds of a few swaps; none where its audit found something."""
 
-    The base is consumed: the delta is applied to it.
-    """
+    size: delta.DeltaSize
+    swap_seconds: list[float]
+
+
+def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path) -> CheckedDelta:
+    """Write the delta, audit it on the untouched base and time swaps there; it is deleted unless deltas are kept."""
     fingerprint = session.pristine(cell).fingerprint
     path = folder / DELTAS / f"{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    labels = set_up.task.labels
-    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, set_up.counts.budget)
+    labels, budget, use = set_up.task.labels, set_up.counts.budget, _use(cell, set_up.task)
+    info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget, use)
     size = delta.save(path, applied, info)
-    set_up.auditor.after_delta(applied, path, set_up.base, fingerprint)
+    found = set_up.auditor.after_delta(applied, path, set_up.base, fingerprint)
+    swaps = [] if any(found.values()) else swap_seconds(path, set_up.base, fingerprint)
     if not session.options.keep_deltas:
         path.unlink()
         with contextlib.suppress(OSError):  # where other deltas were kept
             path.parent.rmdir()
-    return size
+    return CheckedDelta(size, swaps)
+
+
+def _use(cell: TrainingCell, task: TaskData) -> delta.Use:
+    """How the cell's model is built and fed."""
+    return delta.Use(
+        model=cell.model,
+        kind=task.kind,
+        pooling=cell.pooling,
+        outputs=task.outputs,
+        max_length=cell.max_length,
+        pair=task.kind != "tagging" and len(task.train[0].text) == 2,
+        unanswerable=task.unanswerable,
+    )
 
 
 def audited(set_up: SetUp, outcome: Outcome) -> Outcome:

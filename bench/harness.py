@@ -16,7 +16,7 @@ from bench.budget import budget_of
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 from bench.measure.subject import KIND, cost_config
-from bench.models import shape_only
+from bench.models import positions, shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
 from bench.runs import changed, now_utc, to_do
@@ -75,13 +75,9 @@ def _check_length(cell: Planned, session: Session) -> None:
         length = max(int(split.lengths.max()) for split in (splits.train, splits.selection, splits.evaluation))
     else:
         length, config = cell.length, cost_config(cell, session.encoder(cell.model))
-    # RoBERTa and its kin count positions from behind the padding token's id.
-    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and length > positions - offset:
-        raise InputError(
-            f"{cell.model} has {positions - offset} positions, too few for {length} tokens; set a smaller length"
-        )
+    most = positions(config)
+    if most is not None and length > most:
+        raise InputError(f"{cell.model} has {most} positions, too few for {length} tokens; set a smaller length")
 
 
 def _check_sizes(cells: Iterable[QualityCell], session: Session) -> None:

@@ -4,6 +4,7 @@ Every model is a `TaskModel`: parameters named `encoder.*` and `head.*`. The hea
 trains under every strategy; all else, a pretrained pooler included, is the encoder.
 """
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -230,7 +231,7 @@ def load_encoder(
         if missing and all("pooler" in name.split(".") for name in missing):
             model, info = AutoModel.from_pretrained(where, **load, add_pooling_layer=False)
             missing = set(info["missing_keys"])
-        tokenizer = _load_tokenizer(where, kind, options)
+        tokenizer = _load_tokenizer(where, options, kind)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise InputError(
@@ -241,7 +242,14 @@ def load_encoder(
     return model, tokenizer
 
 
-def _load_tokenizer(where: str, kind: HeadKind, options: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    encoder: Encoder, kind: HeadKind, *, cache_dir: Path, offline: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer that `load_encoder` gives beside an encoder that it loads."""
+    return _load_tokenizer(*_whereabouts(encoder, cache_dir, offline), kind)
+
+
+def _load_tokenizer(where: str, options: Mapping[str, Any], kind: HeadKind) -> PreTrainedTokenizerBase:
     """The encoder's tokenizer, which for tagging keeps words apart that come already split."""
     load = functools.partial(transformers.AutoTokenizer.from_pretrained, where, trust_remote_code=False, **options)
     tokenizer: PreTrainedTokenizerBase = load()
@@ -263,6 +271,26 @@ def _whereabouts(encoder: Encoder, cache_dir: Path, offline: bool) -> tuple[str,
         raise InputError(f"the encoder {encoder.name!r} is a configuration without weights: use it in cost cells only")
     identifier, revision = encoder.hub
     return identifier, {"revision": revision, "local_files_only": offline}
+
+
+def as_loaded_for(encoder: PreTrainedModel, kind: HeadKind, pooling: Pooling) -> PreTrainedModel:
+    """`encoder` as `load_encoder` gives it for this head: without its pooler where that would not be loaded.
+
+    What is returned shares every other module, and every tensor, with `encoder`.
+    """
+    if _pooler_argument(encoder.config, kind, pooling).get("add_pooling_layer", True):
+        return encoder
+    view = copy.copy(encoder)
+    view._modules = {**encoder._modules, "pooler": None}
+    return view
+
+
+def positions(config: PretrainedConfig) -> int | None:
+    """The most tokens a model of this configuration takes; None where it sets no bound."""
+    # RoBERTa and its kin count positions from behind the padding token's id.
+    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
+    most = getattr(config, "max_position_embeddings", None)
+    return None if most is None else most - offset
 
 
 def _pooler_argument(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> dict[str, bool]:

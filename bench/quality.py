@@ -28,7 +28,7 @@ def run_quality(
     task, splits = set_up.task, set_up.splits
     fitted = fit(cell, _rate(cell, search), session, set_up, on_step)
     moved = bias_change(fitted.applied, set_up.base)
-    size = check_delta(cell, session, set_up, fitted.applied, folder)
+    written = check_delta(cell, session, set_up, fitted.applied, folder)
     final = _score_all(fitted, splits)
     result = QualityResult(
         headline=task.headline,
@@ -38,9 +38,9 @@ def run_quality(
         gap_sample=final.gap_sample,
         curve=fitted.curve,
         counts=set_up.counts,
-        delta_bytes=size.file,
-        delta_encoder_bytes=size.encoder,
-        delta_head_bytes=size.head,
+        delta_bytes=written.size.file,
+        delta_encoder_bytes=written.size.encoder,
+        delta_head_bytes=written.size.head,
         steps=len(fitted.trained.losses),
         train_examples=splits.train.examples,
         padding_ratio=fitted.trained.padding_ratio,
@@ -54,6 +54,7 @@ def run_quality(
         bias_change=moved,
         labels=list(task.labels),
         test_examples={name: len(test) for name, test in splits.test.items()},
+        swap_seconds=written.swap_seconds,
     )
     found = (*task.notes, *_warnings(cell, splits, task), *unmet(set_up.counts))
     return audited(set_up, Outcome(quality=result, arrays=_arrays(fitted, final, splits), warnings=found))

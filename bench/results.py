@@ -142,6 +142,8 @@ class QualityResult(Frozen):
     `bias_change` is None where no bias trains as a whole, or the architecture's roles are not known.
     `labels` names the classes that predictions give by index; empty for regression. `test_examples` counts the
     official test rows by the sidecar array that holds their predictions; empty where none were asked for.
+    `swap_seconds` is how long each of a few swaps took, one delta off the encoder in memory and another on; empty in
+    records of old.
     """
 
     headline: str
@@ -167,6 +169,7 @@ class QualityResult(Frozen):
     bias_change: list[BiasChange] | None = None
     labels: list[str] = []
     test_examples: dict[str, int] = {}
+    swap_seconds: list[float] = []
 
     @property
     def headline_score(self) -> float | None:

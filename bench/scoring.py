@@ -131,15 +131,15 @@ def predict(
     """
     rows = np.arange(len(encoded))
     found: NDArray[Any] = np.zeros(len(encoded), dtype=np.float32 if kind == "regression" else np.int64)
-    for batch_rows, logits, _ in _forward(model, encoded, rows, autocast, batch_size):
+    for batch_rows, logits, _ in forward(model, encoded, rows, autocast, batch_size):
         if not bool(torch.isfinite(logits).all()):
             raise FloatingPointError("a prediction is not finite")
         found[batch_rows] = _decide(logits, kind, encoded, batch_rows)
     return found
 
 
-def _forward(
-    model: nn.Module, encoded: Encoded, rows: Ints, autocast: Callable[[], Any], batch_size: int
+def forward(
+    model: nn.Module, encoded: Encoded, rows: Ints, autocast: Callable[[], Any], batch_size: int = 64
 ) -> Iterator[tuple[Ints, Tensor, Tensor]]:
     """(rows, logits, labels) of each batch in eval mode; the model's training mode is restored at the end."""
     device = next(model.parameters()).device
@@ -216,7 +216,7 @@ def _run(
     pieces: dict[int, Piece] = {}
     total_loss = 0.0
     counted = 0
-    for batch_rows, logits, labels in _forward(model, encoded, rows, autocast, batch_size):
+    for batch_rows, logits, labels in forward(model, encoded, rows, autocast, batch_size):
         seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
         total_loss += float(task_loss(logits, seen, kind, reduction="sum"))
         if not math.isfinite(total_loss):

@@ -9,6 +9,7 @@ from reports import bias_change, figures, formats, sweep_figures, tables
 from reports import sweep as sweeping
 from reports.cautions import cautions, few_examples
 from reports.claims import claims_table
+from reports.deployment import deployment_table
 from reports.formats import metric
 from reports.palette import label
 from reports.parts import Content, ModelPart, Picture, Sentence, SweepPart, TaskPart
@@ -118,6 +119,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
         tasks=tuple(_task(task, verdict, marks) for task in model.tasks),
         costs=tuple((shape.label, tables.cost_table(shape, order)) for shape in model.shapes),
+        deployment=deployment_table(verdict),
     )
 
 

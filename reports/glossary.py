@@ -34,5 +34,6 @@ GLOSSARY: dict[str, str] = {
     "peak memory": "The most memory one training step holds, measured apart from time: the allocator's peak on an "
     "accelerator, the bytes of live tensors on a CPU.",
     "file": "The delta: what fine-tuning changed, head included, as one safetensors file.",
+    "swap": "Change of task on an encoder in memory: one delta taken off, another put on.",
     "Pareto front": "The strategies that no other beats in score without costing more. It does not weigh intervals.",
 }

@@ -81,6 +81,8 @@ def _proof(model: ModelPart, pictures: bool) -> list[str]:
         parts += _pictures(task.pictures) if pictures else []
     for title, source in model.costs:
         parts += [f"## Cost at {escape(title)}{suffix}", table(source)]
+    if model.deployment is not None:
+        parts += [f"## Many tasks on one encoder{suffix}", table(model.deployment)]
     return parts
 
 

@@ -64,6 +64,7 @@ class ModelPart:
     sweeps: tuple[SweepPart, ...]
     tasks: tuple[TaskPart, ...]
     costs: tuple[tuple[str, Table], ...]
+    deployment: Table | None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ class BFloat16:
         return narrow.to(torch.float32)
 
 
+FORM = BFloat16()
+
+
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
     """Store what is frozen of the encoder in bfloat16. Raises StrategyError where nothing is."""
-    return store_narrow(model, context, BFloat16(), BOUND)
+    return store_narrow(model, context, FORM, BOUND)

@@ -7,10 +7,12 @@ name; and of a tensor of the base that changed in part the new values and their 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,13 +25,40 @@ VALUES, INDICES = ".values", ".indices"
 
 
 @dataclass(frozen=True)
+class Use:
+    """How the model of a delta is built and fed, so that the file and its base are enough to predict with.
+
+    model         the encoder as cells name it: one the program knows, or the name of a folder
+    kind          what the head predicts
+    pooling       what the head reads
+    outputs       width of the head
+    max_length    tokens at which texts are cut
+    pair          whether an example is two texts
+    unanswerable  whether a question may have no answer
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    model: str
+    kind: Literal["classification", "regression", "tagging", "span"]
+    pooling: Literal["cls", "mean", "last"]
+    outputs: int
+    max_length: int
+    pair: bool = False
+    unanswerable: bool = False
+
+
+@dataclass(frozen=True)
 class DeltaInfo:
-    """What a delta says about itself, kept in the file's metadata.
+    """What a delta says about itself, kept in the file's metadata beside the version of its format.
 
     base_fingerprint  identifies the encoder it belongs to
     labels            names of the classes by index; empty for regression
     budget            the `Context.budget` of its strategy
+    use               None where whoever wrote it did not say
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     strategy: str
     mask_seed: int
@@ -37,6 +66,10 @@ class DeltaInfo:
     task: str
     labels: tuple[str, ...] = ()
     budget: int | None = None
+    use: Use | None = None
+
+
+_INFO = TypeAdapter(DeltaInfo)
 
 
 @dataclass(frozen=True)
@@ -59,7 +92,7 @@ class Change:
 def save(path: Path, applied: Applied, info: DeltaInfo, head_prefix: str = Context.head_prefix) -> DeltaSize:
     """Write the delta of a finished model. Raises StrategyError where `path` cannot be written."""
     content = tensors(applied, head_prefix)
-    metadata = {"format": FORMAT, "delta": json.dumps(vars(info))}
+    metadata = {"format": FORMAT, "delta": json.dumps(asdict(info))}
     try:
         save_file(content, path, metadata)
     except (OSError, SafetensorError) as error:
@@ -91,15 +124,26 @@ def tensors(applied: Applied, head_prefix: str = Context.head_prefix) -> dict[st
     return {name: held[name].detach().cpu().contiguous() for name in sorted(held)}
 
 
+def info(path: Path) -> DeltaInfo:
+    """What a delta says about itself; its tensors are not read. Raises StrategyError as `read` does."""
+    return _load(path, tensors=False)[0]
+
+
 def read(path: Path) -> tuple[DeltaInfo, dict[str, Change]]:
     """What a delta says about itself, and the change of each tensor.
 
     Raises StrategyError where it is none of this format.
     """
+    said, content = _load(path, tensors=True)
+    return said, _changes(content)
+
+
+def _load(path: Path, *, tensors: bool) -> tuple[DeltaInfo, dict[str, Tensor]]:
+    """What the file says and, where asked for, what it holds."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = {name: file.get_tensor(name) for name in file.keys() if tensors}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise StrategyError(f"{path} is not a readable safetensors file: {error}") from None
     if metadata.get("format") != FORMAT:
@@ -107,9 +151,8 @@ def read(path: Path) -> tuple[DeltaInfo, dict[str, Change]]:
             f"{path} is not a delta this program reads: format {metadata.get('format')!r}, not {FORMAT!r}"
         )
     try:
-        fields = json.loads(metadata["delta"])
-        return DeltaInfo(**{**fields, "labels": tuple(fields["labels"])}), _changes(content)
-    except (KeyError, TypeError, ValueError):
+        return _INFO.validate_json(metadata["delta"], strict=True), content
+    except (KeyError, ValidationError):
         raise StrategyError(f"{path} is a damaged delta: its metadata cannot be read") from None
 
 

@@ -31,6 +31,9 @@ class Int8:
         return narrow.to(torch.float32).mul_(scale)
 
 
+FORM = Int8()
+
+
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
     """Store what is frozen of the encoder in int8. Raises StrategyError where nothing is."""
-    return store_narrow(model, context, Int8(), BOUND)
+    return store_narrow(model, context, FORM, BOUND)

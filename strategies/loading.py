@@ -1,8 +1,13 @@
-"""Deltas onto a base and off again: what a load overwrites is kept, so that removing it restores every bit."""
+"""Deltas onto a base and off again, on for good, and in turns.
+
+A delta is read and checked once. From then on tensors that changed as a whole trade places with those of the base:
+nothing is copied, and trading back restores every bit.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,27 +17,119 @@ import strategies
 from strategies import delta
 from strategies.delta import Change, DeltaInfo
 from strategies.errors import StrategyError
-from strategies.interface import Context
+from strategies.interface import Applied, Context, Expected
+from strategies.narrow import converted
+
+Registry = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A base with a delta on it.
+class Delta:
+    """A delta read and checked for one base, to be put on and taken off any number of times.
 
-    model   what the base turned into; the base itself, changed in place, where nothing was inserted
-    remove  takes the delta off again: every tensor, module and flag of the base is as it was, the head's too
+    model  what the base is with it: the base itself, changed in place, where nothing is inserted
+    info   what the delta says about itself
+    merge  with the delta on, folds what it inserted into the base's own tensors; None where that cannot be
+
+    Of the deltas on one encoder at most one may be on; `Switch` sees to that.
     """
 
-    model: nn.Module
-    info: DeltaInfo
-    remove: Callable[[], None]
+    def __init__(
+        self,
+        model: nn.Module,
+        info: DeltaInfo,
+        traded: list["_Traded"],
+        surgery: list["_Surgery"],
+        merge: Callable[[], None] | None,
+    ) -> None:
+        self.model = model
+        self.info = info
+        self.merge = merge
+        self._traded = traded
+        self._surgery = surgery
+        self._on = False
+
+    def apply(self) -> nn.Module:
+        """Put it on; returns `model`. Raises ValueError where it is on."""
+        self._turn(on=True)
+        for one in self._surgery:
+            _set(one.registry, one.after)
+        for tensor in self._traded:
+            tensor.trade()
+        return self.model
+
+    def remove(self) -> None:
+        """Take it off: every tensor and module of the base, its head's too, is as it was.
+
+        Raises ValueError where it is off.
+        """
+        self._turn(on=False)
+        for tensor in reversed(self._traded):
+            tensor.trade()
+        for one in self._surgery:
+            _set(one.registry, one.before)
+
+    def _turn(self, *, on: bool) -> None:
+        if self._on == on:
+            raise ValueError(f"the delta of {self.info.task!r} is {'on' if on else 'off'} already")
+        self._on = on
 
 
-def load(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = Context.head_prefix) -> Loaded:
-    """Put the delta at `path` onto `base`: an untouched encoder with a head of the right shape, trained or not.
+class Switch:
+    """Deltas by name, of which one at most is on.
 
-    Raises StrategyError where the file is no delta of this format, belongs to another encoder, or does not hold
-    what its strategy needs; the base is then as it was.
+    Each is prepared for a base of its own head, and all of these share one encoder.
+    """
+
+    def __init__(self, deltas: Mapping[str, Delta]) -> None:
+        self._deltas = deltas
+        self._on: Delta | None = None
+
+    def to(self, name: str) -> nn.Module:
+        """Take off what is on, put on the delta called `name`, and return its model. Raises KeyError for no name."""
+        wanted = self._deltas[name]
+        if wanted is not self._on:
+            self.off()
+            wanted.apply()
+            self._on = wanted
+        return wanted.model
+
+    def off(self) -> None:
+        """Take off what is on."""
+        if self._on is not None:
+            self._on.remove()
+        self._on = None
+
+
+def load(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = Context.head_prefix) -> Delta:
+    """The delta at `path`, put onto `base`; takes and raises what `prepare` does."""
+    prepared = prepare(path, base, base_fingerprint, head_prefix)
+    prepared.apply()
+    return prepared
+
+
+def merge(
+    path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = Context.head_prefix
+) -> tuple[nn.Module, DeltaInfo]:
+    """Put the delta at `path` onto `base` for good: a model of the base's own architecture, and what the delta is.
+
+    Raises StrategyError as `prepare` does, and where what the strategy inserts cannot be folded into the base.
+    """
+    prepared = prepare(path, base, base_fingerprint, head_prefix)
+    if prepared.merge is None:
+        raise StrategyError(
+            f"the delta {path} cannot be merged: what {prepared.info.strategy!r} inserts has no equal among the "
+            "encoder's own tensors; use it as a delta"
+        )
+    model = prepared.apply()
+    prepared.merge()
+    return model, prepared.info
+
+
+def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = Context.head_prefix) -> Delta:
+    """Read the delta at `path` and check it against `base`, which stays as it is.
+
+    `base` is an encoder with no delta on and a head of the right shape, trained or not. Raises StrategyError where
+    the file is no delta of this format, belongs to another encoder, or does not hold what its strategy needs.
     """
     info, changes = delta.read(path)
     if info.base_fingerprint != base_fingerprint:
@@ -41,63 +138,80 @@ def load(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str = 
             f"this is {base_fingerprint[:12]}"
         )
     of_base = base.state_dict().keys()
-    restore = _remember(base)
-    model: nn.Module = base
-    moved: Mapping[str, str] = {}
+    untouched, flags = _registries(base), {parameter: parameter.requires_grad for parameter in base.parameters()}
     try:
+        applied = Applied(base, Expected({}, {}))
         if changes.keys() - of_base:
             context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget)
             # Finished, since what only training needs is no part of a delta.
             applied = strategies.resolve(info.strategy)(base, context).finished()
-            model, moved = applied.model, applied.moved
-        state = model.state_dict()
+        model, moved = applied.model, applied.moved
+        state = model.state_dict(keep_vars=True)
         placed = {moved.get(name, name): change for name, change in changes.items()}
         needed = {n for n in state if n.startswith(head_prefix)} | (state.keys() - {moved.get(n, n) for n in of_base})
         problem = _mismatch(placed, state, needed)
         if problem:
             raise StrategyError(f"the delta {path} does not fit {info.strategy!r} on this encoder: {problem}")
-    except StrategyError:
-        restore()
-        raise
-    before = {name: put(state[name], change) for name, change in placed.items()}
-
-    def remove() -> None:
-        for name, change in before.items():
-            put(state[name], change)
-        restore()
-
-    return Loaded(model, info, remove)
-
-
-@torch.no_grad()
-def put(tensor: Tensor, change: Change) -> Change:
-    """Write `change` into `tensor` in place; returns the change that undoes it."""
-    if change.indices is None:
-        before = tensor.clone()
-        tensor.copy_(change.values)
-        return Change(before)
-    indices = change.indices.to(tensor.device, torch.int64)
-    flat = tensor.view(-1)
-    before = flat[indices]
-    flat[indices] = change.values.to(tensor.device)
-    return Change(before, indices)
-
-
-def _remember(model: nn.Module) -> Callable[[], None]:
-    """Remember the modules of `model` and what trains; the function returned puts them back."""
-    held = [
-        (own, dict(own)) for m in model.modules() for own in (m._modules, m._parameters, m._buffers, m._forward_hooks)
-    ]
-    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-
-    def restore() -> None:
-        for now, before in held:
-            now.clear()
-            now.update(before)  # type: ignore[arg-type]
+        surgery = [_Surgery(own, before, dict(own)) for own, before in untouched if _differ(own, before)]
+    finally:
+        for own, before in untouched:
+            _set(own, before)
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
+    rounded = {name: Change(values) for name, values in converted(info.strategy, base, changes).items()}
+    # In this order: a tensor that is rounded may then change in part.
+    both = [*((moved.get(name, name), change) for name, change in rounded.items()), *placed.items()]
+    traded = [_Traded.of(state[name], change) for name, change in both]
+    return Delta(model, info, traded, surgery, applied.merge)
 
-    return restore
+
+@dataclass
+class _Traded:
+    """A tensor of the model and the values it does not hold at present: all of them, or those at flat `indices`."""
+
+    tensor: Tensor
+    values: Tensor
+    indices: Tensor | None
+
+    @classmethod
+    def of(cls, tensor: Tensor, change: Change) -> "_Traded":
+        """The tensor, and its change on the same device."""
+        indices = None if change.indices is None else change.indices.to(tensor.device, torch.int64)
+        return cls(tensor, change.values.to(tensor.device), indices)
+
+    def trade(self) -> None:
+        """Swap what the tensor holds and what it does not."""
+        if self.indices is None:
+            self.tensor.data, self.values = self.values, self.tensor.data
+        else:
+            flat = self.tensor.data.view(-1)
+            flat[self.indices], self.values = self.values, flat[self.indices]
+
+
+@dataclass(frozen=True)
+class _Surgery:
+    """What one registry of a module holds without the delta and with it."""
+
+    registry: Registry
+    before: Registry
+    after: Registry
+
+
+def _registries(model: nn.Module) -> list[tuple[Registry, Registry]]:
+    """Where each module keeps its modules, parameters, buffers and hooks, with a copy of each."""
+    found = [own for module in model.modules() for own in vars(module).values() if isinstance(own, dict)]
+    return [(own, dict(own)) for own in found]
+
+
+def _differ(one: Registry, other: Registry) -> bool:
+    """Whether two registries hold other things, or the same in another order."""
+    return list(one) != list(other) or any(one[name] is not other[name] for name in one)
+
+
+def _set(registry: Registry, content: Registry) -> None:
+    """Make `content` what the registry holds, in its order."""
+    registry.clear()
+    registry.update(content)
 
 
 def _mismatch(changes: Mapping[str, Change], state: Mapping[str, Tensor], needed: set[str]) -> str | None:

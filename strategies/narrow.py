@@ -4,9 +4,10 @@ A matrix that nothing trains is stored narrow and widened whenever it is used. A
 the backward pass, and with them all that was saved; so what it keeps is a reference to the narrow one, widened again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import parametrize
 
+from strategies.delta import Change
 from strategies.errors import StrategyError
 from strategies.expectation import whole
 from strategies.interface import Applied, Context
+from strategies.naming import parse
 from strategies.roles import base_of
+from strategies.table import STORES
 
 
 class Format(Protocol):
@@ -35,9 +39,26 @@ def round_trip(form: Format, wide: Tensor) -> Tensor:
     return form.widen(*form.narrow(wide))
 
 
-def is_narrowed(parameter: nn.Parameter) -> bool:
-    """Whether a parameter of the encoder is one to store narrow: a frozen matrix of float32."""
-    return parameter.dim() == 2 and not parameter.requires_grad and parameter.dtype == torch.float32
+def converted(
+    strategy: str, base: nn.Module, changed: Mapping[str, Change], head_prefix: str = Context.head_prefix
+) -> dict[str, Tensor]:
+    """Name -> what is left of each matrix of `base` that the strategy of a delta stores narrow; empty without one.
+
+    `changed` is what the delta holds: what changes as a whole trains, and was not stored narrow.
+    """
+    forms = [import_module(part.entry.module).FORM for part in parse(strategy) if part.entry.order == STORES]
+    whole_changes = {name for name, change in changed.items() if change.indices is None}
+    return {
+        name: round_trip(form, parameter.detach())
+        for form in forms
+        for name, parameter in base.named_parameters()
+        if _is_matrix(parameter) and name not in whole_changes and not name.startswith(head_prefix)
+    }
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    """Whether a parameter is of the sort that is stored narrow: a matrix of float32."""
+    return parameter.dim() == 2 and parameter.dtype == torch.float32
 
 
 def store_narrow(model: nn.Module, context: Context, form: Format, bound: float) -> Applied:
@@ -48,7 +69,7 @@ def store_narrow(model: nn.Module, context: Context, form: Format, bound: float)
     base = base_of(model, context)
     owners: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
     for module, own, parameter in _parameters(base.module):
-        if is_narrowed(parameter):
+        if _is_matrix(parameter) and not parameter.requires_grad:
             owners.setdefault(parameter, []).append((module, own))
     if not owners:
         raise StrategyError("no matrix of the encoder is frozen, so there is none to store in fewer bytes")

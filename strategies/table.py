@@ -41,6 +41,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """
 
 
+PREPARES, SELECTS, INSERTS, STORES = range(4)
+"""What a strategy does to a model: makes it ready, chooses what trains, inserts, or stores what is frozen."""
+
+
 @dataclass(frozen=True)
 class Size:
     """What the number in a strategy's argument says.
@@ -71,8 +75,7 @@ class Entry:
     decays     whether weight decay touches nothing but what trains
     narrowed   the sentence where there are words, which stand for `{words}` in it
     same_as    the canonical name of a strategy that trains the very same; empty for none
-    order      in a combination those of a lower one are applied first: 0 prepares the model, 1 selects, 2 inserts,
-               3 stores what is frozen
+    order      in a combination those of a lower one are applied first: PREPARES, SELECTS, INSERTS or STORES
     alone      whether it is a strategy by itself, and not only as part of a combination
     combines   whether it may be combined with others that train something
     extra      the extra of this program it needs, by name; empty for none
@@ -90,7 +93,7 @@ class Entry:
     decays: bool = True
     narrowed: str = ""
     same_as: str = ""
-    order: int = 1
+    order: int = SELECTS
     alone: bool = True
     combines: bool = True
     extra: str = ""
@@ -150,7 +153,7 @@ TABLE: dict[str, Entry] = {
     "add": Entry(
         "strategies.add",
         "Gives every linear layer inside the encoder's layers that has no bias one of zeros, for the rest to train.",
-        order=0,
+        order=PREPARES,
         alone=False,
     ),
     "diff_pruning": Entry(
@@ -175,12 +178,12 @@ TABLE: dict[str, Entry] = {
         combines=False,
     ),
     "bf16": Entry(
-        "strategies.bf16", "Keeps the frozen matrices of the encoder in bfloat16 meanwhile.", order=3, alone=False
+        "strategies.bf16", "Keeps the frozen matrices of the encoder in bfloat16 meanwhile.", order=STORES, alone=False
     ),
     "int8": Entry(
         "strategies.int8",
         "Keeps the frozen matrices of the encoder in int8 meanwhile.",
-        order=3,
+        order=STORES,
         alone=False,
         extra="int8",
     ),

@@ -97,15 +97,15 @@ def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[f
         stepper(batch, step)
     seconds = []
     for step in range(cell.warmup_steps, cell.warmup_steps + cell.steps_per_round):
-        _synchronize(device)
+        synchronize(device)
         begin = time.perf_counter()
         stepper(batch, step)
-        _synchronize(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - begin)
     return seconds, counts(applied, base, budget_of(cell, base, KIND))
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait until the device has done all it was given."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -7,7 +7,7 @@ import pytest
 
 from bench.cell import CostCell
 from bench.errors import InputError
-from bench.record import Conditions, Manifest, Record
+from bench.record import Conditions, Manifest, Record, parse_record
 from bench.results import CostResult, Counts, StepTimes
 from bench.store import MANIFEST, RECORDS, RunStore, suite_hash
 
@@ -158,3 +158,11 @@ def test_records_that_are_no_file_are_named(store: RunStore) -> None:
     (store.folder / RECORDS).mkdir()
     with pytest.raises(InputError, match="cannot read"):
         store.read()
+
+
+def test_records_of_old_are_read() -> None:
+    lines = (Path(__file__).parent / "records" / "schema-1.jsonl").read_text(encoding="utf-8").splitlines()
+    quality, cost = (parse_record(line) for line in lines)
+    assert quality.quality is not None
+    assert quality.quality.swap_seconds == []
+    assert cost.cost is not None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import strategies
+from applicable import APPLICABLE
 from bench.models import TaskModel
 from strategies import StrategyError, delta, loading
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
 
-INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow"))
+USE = delta.Use("tiny", "classification", "cls", outputs=3, max_length=128)
+INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow"), use=USE)
 
 
 def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
     return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
 
 
-def written(path: Path, tiny_model: TinyModel, name: str = "bitfit") -> delta.DeltaSize:
+def written(path: Path, tiny_model: TinyModel, name: str = "bitfit", family: str = "bert") -> delta.DeltaSize:
     """A delta of a model whose trainable values were all moved."""
-    applied = apply(name, tiny_model("bert"))
+    applied = apply(name, tiny_model(family))
     with torch.no_grad():
         for parameter in applied.model.parameters():
             if parameter.requires_grad:
@@ -40,7 +43,7 @@ def tamper(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], obj
     """Rewrite the delta at `path` after `change(tensors, info fields)`."""
     info, _ = delta.read(path)
     content = load_file(path)
-    fields = dict(vars(info))
+    fields = asdict(info)
     change(content, fields)
     save_file(content, path, {"format": delta.FORMAT, "delta": json.dumps(fields)})
 
@@ -48,7 +51,7 @@ def tamper(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], obj
 def test_it_says_what_it_is(tmp_path: Path, tiny_model: TinyModel) -> None:
     written(tmp_path / "d", tiny_model)
     info, content = delta.read(tmp_path / "d")
-    assert info == INFO
+    assert info == delta.info(tmp_path / "d") == INFO
     assert content.keys() == {
         *(f"encoder.{n}" for n, _ in tiny_model("bert").encoder.named_parameters() if n.endswith(".bias")),
         *(f"head.{n}" for n, _ in tiny_model("bert").head.named_parameters()),
@@ -92,14 +95,17 @@ def test_it_turns_a_fresh_base_with_any_head_into_the_trained_model(tmp_path: Pa
         torch.testing.assert_close(loaded[name], tensor + 0.5 if moved else tensor, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", [*(name for name, entry in strategies.TABLE.items() if entry.alone), "bitfit+add"])
-def test_removing_it_restores_the_base_bit_by_bit(name: str, tmp_path: Path, tiny_model: TinyModel) -> None:
-    written(tmp_path / "d", tiny_model, name)
-    base = tiny_model("bert").requires_grad_(False)
+@pytest.mark.parametrize(("name", "family"), APPLICABLE)
+def test_removing_it_restores_the_base_bit_by_bit(
+    name: str, family: str, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    written(tmp_path / "d", tiny_model, name, family)
+    base = tiny_model(family).requires_grad_(False)
     before = {key: tensor.clone() for key, tensor in base.state_dict().items()}
     modules = dict(base.named_modules())
     loaded = loading.load(tmp_path / "d", base, INFO.base_fingerprint)
-    assert any(not torch.equal(tensor, before[key]) for key, tensor in loaded.model.state_dict().items())
+    state = loaded.model.state_dict()
+    assert any(key not in before or not torch.equal(tensor, before[key]) for key, tensor in state.items())
     loaded.remove()
     after = base.state_dict()
     assert list(after) == list(before)
@@ -120,7 +126,10 @@ QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
         (lambda content, _: content.update({QUERY: content[QUERY].half()}), rf"{QUERY} is float16 \(16,\) there and"),
         (lambda content, f: content.update(x=torch.zeros(1)) or f.update(strategy="bitfot"), "did you mean 'bitfit'"),
         (lambda _, fields: fields.update(surprise=1), "damaged delta"),
-        (lambda _, fields: fields.pop("labels"), "damaged delta"),
+        (lambda _, fields: fields.pop("task"), "damaged delta"),
+        (lambda _, fields: fields.update(labels=[1, 2]), "damaged delta"),
+        (lambda _, fields: fields["use"].update(kind="poetry"), "damaged delta"),
+        (lambda _, fields: fields["use"].update(surprise=1), "damaged delta"),
         (lambda _, fields: fields.update(base_fingerprint="beef"), "another encoder: it was trained on beef, this"),
     ],
 )

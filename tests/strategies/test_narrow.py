@@ -1,6 +1,7 @@
 """Frozen matrices in fewer bytes: the arithmetic of the rounded matrices, less memory, a plain model at the end."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 import strategies
 from bench.measure.live import LiveTensors, model_tensors
 from bench.models import TaskModel
-from strategies import StrategyError
+from strategies import StrategyError, delta, loading
 from strategies.bf16 import BFloat16
 from strategies.interface import Applied, Context
 from strategies.narrow import Format, round_trip
@@ -114,6 +115,28 @@ def test_parameters_that_several_modules_own_are_stored_once(
     finished = applied.finished().model
     queries = [finished.get_parameter(f"encoder.encoder.layer.{i}.attention.self.query.weight") for i in (0, 1)]
     assert queries[0] is queries[1]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", ["bitfit", "last_layers:1", "frozen"])
+def test_a_delta_rounds_the_base_it_is_put_on_and_gives_it_back(
+    name: str, form: str, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
+) -> None:
+    applied = apply(f"{name}+{form}", tiny_model("bert"))
+    with torch.no_grad():
+        for parameter in applied.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.25)
+    logits = applied.model.eval()(**tiny_batch)
+    trained = applied.finished()
+    torch.testing.assert_close(trained.model(**tiny_batch), logits, rtol=1e-6, atol=1e-6)
+    delta.save(tmp_path / "d", trained, delta.DeltaInfo(f"{name}+{form}", 3, "tiny", "made-up"))
+    base = tiny_model("bert").eval()
+    before = base(**tiny_batch)
+    loaded = loading.load(tmp_path / "d", base, "tiny")
+    assert torch.equal(loaded.model(**tiny_batch), trained.model.eval()(**tiny_batch))
+    loaded.remove()
+    assert torch.equal(base(**tiny_batch), before)
 
 
 def test_where_nothing_is_frozen_there_is_nothing_to_store(tiny_model: TinyModel) -> None:

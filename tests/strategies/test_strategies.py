@@ -10,50 +10,18 @@ import torch
 from torch import Tensor, nn
 
 import strategies
+from applicable import APPLICABLE, NAMES, REFUSED
 from bench.audit import Auditor
 from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
-from families import DECODERS, ENCODERS
-from strategies import delta
+from families import ENCODERS
+from strategies import StrategyError, delta
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
-COMBINED = ["bitfit+random_uniform", "layernorm+bq_b2", "random_rowcol+bitfit:query"]
-NAMES = [
-    *(name for name, entry in strategies.TABLE.items() if entry.alone),
-    "bitfit:query",
-    "bitfit:intermediate+query",
-    "bitfit:query_key_value+output_norm+embedding",
-    "bitfit@0",
-    "bitfit:linear+norm@0",
-    "layernorm:gain",
-    "layernorm:bias@0",
-    "last_layers:1",
-    "bitfit+add",
-    *COMBINED,
-]
-# Norms elsewhere, and no draw from a layer that trains a part of its bias.
-NOT_FUSED = ("bitfit:query_key_value+output_norm+embedding", "random_rowcol+bitfit:query")
-FUSED = ["bitfit:value+key+output@1", "bitfit:query+linear", "bq_b2+last_layers:1"]
-BIASLESS = [
-    "bitfit+add",
-    "bq_b2+add",
-    "bitfit:linear@1+add",
-    "bitfit+random_uniform+add",
-    "last_layers:1+add",
-    "layernorm:gain",
-]
-# ALBERT holds one layer, and the default is two.
-SHALLOW = {("last_layers", "albert")}
-APPLICABLE = [
-    *((name, family) for name in NAMES for family in ENCODERS if (name, family) not in SHALLOW),
-    *((name, family) for name in [*NAMES, *FUSED] for family in DECODERS if name not in NOT_FUSED),
-    *((name, "modernbert") for name in BIASLESS),
-    ("bitfit+add", "llama"),
-]
 HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("classification", None),
     ("classification", "mean"),
@@ -182,6 +150,15 @@ def test_same_mask_seed_gives_the_same_choice_and_another_seed_another_where_it_
     draws = strategies.is_random(name)
     assert (chosen(first) != chosen(other)) == draws
     assert first.count == other.count
+
+
+@pytest.mark.parametrize(("name", "family"), REFUSED)
+def test_what_an_architecture_cannot_have_is_refused_in_one_line(
+    name: str, family: str, tiny_model: TinyModel
+) -> None:
+    with pytest.raises(StrategyError, match=REFUSED[name, family]) as error:
+        apply(name, tiny_model(family))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
