@@ -85,7 +85,9 @@ def put(tensor: Tensor, change: Change) -> Change:
 def _remember(model: nn.Module) -> Callable[[], None]:
     """Remember the modules of `model` and what trains; the function returned puts them back."""
     held = [
-        (own, dict(own)) for m in model.modules() for own in (m._modules, m._parameters, m._buffers, m._forward_hooks)
+        (own, dict(own))
+        for m in model.modules()
+        for own in (m._modules, m._parameters, m._buffers, m._forward_hooks, m._forward_pre_hooks)
     ]
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
 
