@@ -53,7 +53,7 @@ class Entry:
     size       what a number as its argument says; None where it takes none
     layered    whether '@0-5' at its end keeps it to layers 0 to 5
     sized      whether a budget of trainable values sets its size
-    random     whether it draws coordinates, so that a mask seed makes sense
+    random     whether it draws coordinates or first values, so that a mask seed makes sense
     decays     whether weight decay touches nothing but what trains
     narrowed   the sentence where there are words, which stand for `{words}` in it
     same_as    the canonical name of a strategy that trains the very same; empty for none
@@ -112,4 +112,69 @@ TABLE: dict[str, Entry] = {
     ),
     "layernorm": Entry("strategies.layernorm", "Trains the gain and bias of every LayerNorm of the encoder."),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
+    "adapter_houlsby": Entry(
+        "strategies.adapter_houlsby",
+        "Trains two inserted bottleneck adapters a layer, after attention and after the feed-forward layers.",
+        size=Size("bottleneck", True, 64),
+        sized=True,
+        random=True,
+        order=2,
+    ),
+    "adapter_pfeiffer": Entry(
+        "strategies.adapter_pfeiffer",
+        "Trains one inserted bottleneck adapter a layer, after the feed-forward layers.",
+        size=Size("bottleneck", True, 48),
+        sized=True,
+        random=True,
+        order=2,
+    ),
+    "lora": Entry(
+        "strategies.lora",
+        "Trains a low-rank matrix added to the weights of each query and value projection.",
+        size=Size("rank", True, 8),
+        sized=True,
+        random=True,
+        order=2,
+        extra="peft",
+    ),
+    "ia3": Entry(
+        "strategies.ia3",
+        "Trains a factor on each key, value and inner feed-forward activation.",
+        order=2,
+        extra="peft",
+    ),
+    "vera": Entry(
+        "strategies.vera",
+        "Trains two vectors a query and value projection, around random matrices that all of them share.",
+        size=Size("rank", True, 256),
+        sized=True,
+        random=True,
+        order=2,
+        extra="peft",
+    ),
+    "shira": Entry(
+        "strategies.shira",
+        "Trains as many weights of the query and value projections as LoRA of the same rank trains, drawn at random.",
+        size=Size("rank", True, 8),
+        sized=True,
+        random=True,
+        order=2,
+        extra="peft",
+    ),
+    "prompt": Entry(
+        "strategies.prompt",
+        "Trains the embeddings of virtual tokens put in front of every text.",
+        size=Size("number of tokens", True, 20),
+        sized=True,
+        random=True,
+        order=2,
+    ),
+    "prefix": Entry(
+        "strategies.prefix",
+        "Trains keys and values put in front of those of every text, in every layer.",
+        size=Size("number of tokens", True, 20),
+        sized=True,
+        random=True,
+        order=2,
+    ),
 }

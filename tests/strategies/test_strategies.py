@@ -15,13 +15,20 @@ from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
 from families import DECODERS, ENCODERS
-from strategies import delta
+from strategies import StrategyError, delta
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
-COMBINED = ["bitfit+random_uniform", "layernorm+bq_b2", "random_rowcol+bitfit:query"]
+COMBINED = [
+    "bitfit+random_uniform",
+    "layernorm+bq_b2",
+    "random_rowcol+bitfit:query",
+    "bitfit+lora",
+    "bitfit+shira",
+    "layernorm+adapter_houlsby",
+]
 NAMES = [
     *strategies.TABLE,
     "bitfit:query",
@@ -33,9 +40,17 @@ FUSED = [
     *(n for n in NAMES if ":" not in n and "bq_b2" not in n),
     "bitfit:query_key_value+intermediate+final_norm",
 ]
+REFUSED = {
+    ("prefix", "distilbert"): "takes no keys and values from outside",
+    ("prefix", "mpnet"): "takes no keys and values from outside",
+    ("prefix", "deberta-v3"): "takes no keys and values from outside",
+    ("prefix", "albert"): "takes no keys and values from outside",
+    ("shira", "gpt2"): "knows no Conv1D",
+    ("bitfit+shira", "gpt2"): "knows no Conv1D",
+}
 APPLICABLE = [
-    *((name, family) for name in NAMES for family in ENCODERS),
-    *((name, family) for name in FUSED for family in DECODERS),
+    *((name, family) for name in NAMES for family in ENCODERS if (name, family) not in REFUSED),
+    *((name, family) for name in FUSED for family in DECODERS if (name, family) not in REFUSED),
 ]
 HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("classification", None),
@@ -45,6 +60,9 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
 
 
 def apply(name: str, model: nn.Module, mask_seed: int = 5) -> Applied:
+    for part in strategies.parse(name):
+        if part.entry.extra:
+            pytest.importorskip(part.entry.extra)
     return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
 
 
@@ -156,15 +174,29 @@ def test_gradients_under_bfloat16_autocast_point_the_same_way(
 def test_same_mask_seed_gives_the_same_choice_and_another_seed_another_where_it_draws(
     name: str, tiny_model: TinyModel
 ) -> None:
-    first, again, other = (apply(name, tiny_model("minilm"), seed).expected for seed in (5, 5, 6))
+    first, again, other = (apply(name, tiny_model("minilm"), seed) for seed in (5, 5, 6))
+    base = tiny_model("minilm").state_dict().keys()
 
-    def chosen(expected: strategies.interface.Expected) -> list[tuple[str, list[int] | None]]:
-        return [(key, None if value is None else value.tolist()) for key, value in expected.changes.items()]
+    def chosen(applied: Applied) -> list[tuple[str, list[float] | None]]:
+        """Coordinates of the base, and the first values of what was inserted, whether or not they are in the state."""
+        tensors = (*applied.model.named_parameters(), *applied.model.named_buffers())
+        inserted = [(key, tensor.flatten().tolist()) for key, tensor in tensors if key not in base]
+        changes = applied.expected.changes.items()
+        return inserted + [(key, None if value is None else value.tolist()) for key, value in changes]
 
     assert chosen(first) == chosen(again)
     draws = strategies.is_random(name)
     assert (chosen(first) != chosen(other)) == draws
-    assert first.count == other.count
+    assert first.expected.count == other.expected.count
+
+
+@pytest.mark.parametrize(("name", "family"), REFUSED)
+def test_what_an_architecture_cannot_have_is_refused_in_one_line(
+    name: str, family: str, tiny_model: TinyModel
+) -> None:
+    with pytest.raises(StrategyError, match=REFUSED[name, family]) as error:
+        apply(name, tiny_model(family))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
