@@ -25,8 +25,7 @@ def combine(
     base_names = frozenset(model.state_dict())
     joined = _Joined((), {})
     for part in sorted(parts, key=lambda part: (part.entry.order, part.entry.sized)):
-        left = None if context.budget is None else max(context.budget - joined.count, 1)
-        applied = apply(part, model, replace(context, budget=left))
+        applied = apply(part, model, replace(context, budget=_left(part, context.budget, joined.count)))
         model = applied.model
         trained = frozenset(name for name, p in model.named_parameters() if p.requires_grad)
         joined = joined.with_part(_Applied(applied, trained), base_names)
@@ -34,6 +33,13 @@ def combine(
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(any(name in one.trained for one in joined.parts))
     return joined.applied(model)
+
+
+def _left(part: Part, budget: int | None, spent: int) -> int | None:
+    """What of a budget is left for a part whose size it sets."""
+    if budget is None or not part.entry.sized or part.argument.number is not None:
+        return None
+    return max(budget - spent, 1)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,16 @@ def expected_matrices(base: Base) -> list[str]:
     return [path for role in base.layout.linears for path in _paths(base, role)]
 
 
+def expected_linears(base: Base, roles: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Path -> (in, out) of the linear layers of `roles` in the encoder layers, from the configuration.
+
+    Raises StrategyError where the architecture is not known.
+    """
+    modules, hidden = _modules(base), base.config.hidden_size
+    inputs = {"output": _intermediate(base)}
+    return {path: (inputs.get(role, hidden), out) for role in roles for path, out in modules[role].items()}
+
+
 def expected_parameters(base: Base) -> dict[str, int]:
     """Name -> size of every parameter of the encoder, from the model's state."""
     return {name: prod(shape) for name, shape in _shapes(base).items()}
@@ -134,11 +144,17 @@ def _modules(base: Base, layers: tuple[int, int] | None = None) -> dict[str, dic
     layout, config = base.layout, base.config
     hidden: int = config.hidden_size
     widths = {
-        "intermediate": (1 + layout.gated) * (getattr(config, layout.intermediate_size) or 4 * hidden),
+        "intermediate": (1 + layout.gated) * _intermediate(base),
         "embedding_norm": getattr(config, layout.embedding_size),
         **{fused: len(parts) * hidden for fused, parts in FUSED.items()},
     }
     return {role: dict.fromkeys(_paths(base, role, layers), widths.get(role, hidden)) for role in ROLES}
+
+
+def _intermediate(base: Base) -> int:
+    """Width of the first feed-forward layers, from the configuration."""
+    width: int = getattr(base.config, base.layout.intermediate_size) or 4 * base.config.hidden_size
+    return width
 
 
 def _paths(base: Base, role: str, layers: tuple[int, int] | None = None) -> list[str]:

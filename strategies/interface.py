@@ -117,7 +117,8 @@ class Applied:
     ready_after   steps after which the weights are those of a model that could be finished: an epoch that ends before
                   is no candidate for the best checkpoint; at most the steps of the whole training
     draws         whether the strategy inserts randomness into the forward pass of training
-    moved         base tensor -> its name in the model now, of those that have another one
+    moved         base tensor -> its name in the model now, of those that have another one; what `finalize` puts back
+                  under its old name leaves this table
     converted     base tensor that does not train -> what became of its values before training, and holds ever after
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
                   the delta tells by it what was inserted
@@ -138,6 +139,9 @@ class Applied:
     base_names: frozenset[str] | None = None
 
     def finished(self) -> "Applied":
-        """The same after training: finalised, with the changes as they turned out. To be called once."""
+        """The same after training: finalised, with changes and names as they turned out. To be called once."""
         changes = self.finalize()
-        return self if changes is None else replace(self, expected=replace(self.expected, changes=changes))
+        expected = self.expected if changes is None else replace(self.expected, changes=changes)
+        names = self.model.state_dict().keys()
+        moved = {name: now for name, now in self.moved.items() if now in names}
+        return replace(self, expected=expected, moved=moved)

@@ -102,7 +102,7 @@ def sentence(name: str) -> str:
 
 
 def is_random(name: str) -> bool:
-    """Whether it draws coordinates, so that a mask seed makes sense."""
+    """Whether it draws coordinates or first values, so that a mask seed makes sense."""
     return any(part.entry.random for part in parse(name))
 
 

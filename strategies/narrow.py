@@ -99,6 +99,8 @@ def store_narrow(model: nn.Module, context: Context, form: Format, bound: float)
 class _Widened(nn.Module):
     """The parametrization of a narrow matrix: gives the wide one, marked so that autograd keeps the narrow one."""
 
+    scale: Tensor | None
+
     def __init__(self, form: Format, scale: Tensor | None) -> None:
         super().__init__()
         self.form = form
@@ -147,7 +149,8 @@ def _pack(tensor: Tensor) -> Tensor | _Reference:
     wide = tensor if tensor._base is None else tensor._base
     if not hasattr(wide, "kept_as"):
         return tensor
-    return _Reference(*wide.kept_as, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
+    widened, narrow = wide.kept_as
+    return _Reference(widened, narrow, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
 
 def _unpack(kept: Tensor | _Reference) -> Tensor:

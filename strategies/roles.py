@@ -209,6 +209,33 @@ def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
     return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
 
 
+def role_linears(base: Base, roles: Sequence[str]) -> dict[str, nn.Linear | Conv1D]:
+    """The linear layers of `roles` in every layer, by their names in the task model, in the order of the roles.
+
+    Raises StrategyError where the architecture is not known, the model lacks one of the roles, or another strategy
+    has already put something in the place of one.
+    """
+    linears: dict[str, nn.Linear | Conv1D] = {}
+    for role in roles:
+        found = [path for _, path in _places(base, role) if base.has(path)]
+        if not found:
+            raise StrategyError(f"the {base} has no {role} layer of its own")
+        for path in found:
+            module = base.module.get_submodule(path)
+            if not isinstance(module, nn.Linear | Conv1D):
+                raise StrategyError(
+                    f"{base.prefix}{path} is no plain linear layer but a {type(module).__module__}."
+                    f"{type(module).__name__}, perhaps from another strategy; leave one of the two out"
+                )
+            linears[f"{base.prefix}{path}"] = module
+    return linears
+
+
+def held_in(base: Base, roles: Sequence[str]) -> list[str]:
+    """`roles` with the one they are fused into in their place, where this architecture fuses them; each once."""
+    return list(dict.fromkeys(_fused(base, role) for role in roles))
+
+
 def weight_shapes(linears: Mapping[str, nn.Linear | Conv1D]) -> dict[str, tuple[int, int]]:
     """Name -> (rows, columns) of each linear layer's weight as it is stored."""
     return {name: (linear.weight.shape[0], linear.weight.shape[1]) for name, linear in linears.items()}

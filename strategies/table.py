@@ -71,7 +71,7 @@ class Entry:
     size       what a number as its argument says; None where it takes none
     layered    whether '@0-5' at its end keeps it to layers 0 to 5
     sized      whether a budget of trainable values sets its size
-    random     whether it draws coordinates, so that a mask seed makes sense
+    random     whether it draws coordinates or first values, so that a mask seed makes sense
     decays     whether weight decay touches nothing but what trains
     narrowed   the sentence where there are words, which stand for `{words}` in it
     same_as    the canonical name of a strategy that trains the very same; empty for none
@@ -176,6 +176,71 @@ TABLE: dict[str, Entry] = {
         "strategies.frozen_cached",
         "Trains the head alone on outputs of the encoder that are computed once, without dropout.",
         combines=False,
+    ),
+    "adapter_houlsby": Entry(
+        "strategies.adapter_houlsby",
+        "Trains two inserted bottleneck adapters a layer, after attention and after the feed-forward layers.",
+        size=Size("bottleneck", whole=True, default=64),
+        sized=True,
+        random=True,
+        order=INSERTS,
+    ),
+    "adapter_pfeiffer": Entry(
+        "strategies.adapter_pfeiffer",
+        "Trains one inserted bottleneck adapter a layer, after the feed-forward layers.",
+        size=Size("bottleneck", whole=True, default=48),
+        sized=True,
+        random=True,
+        order=INSERTS,
+    ),
+    "lora": Entry(
+        "strategies.lora",
+        "Trains a low-rank matrix added to the weights of each query and value projection.",
+        size=Size("rank", whole=True, default=8),
+        sized=True,
+        random=True,
+        order=INSERTS,
+        extra="peft",
+    ),
+    "ia3": Entry(
+        "strategies.ia3",
+        "Trains a factor on each key, value and inner feed-forward activation.",
+        order=INSERTS,
+        extra="peft",
+    ),
+    "vera": Entry(
+        "strategies.vera",
+        "Trains two vectors a query and value projection, around random matrices that all of them share.",
+        size=Size("rank", whole=True, default=256),
+        sized=True,
+        random=True,
+        order=INSERTS,
+        extra="peft",
+    ),
+    "shira": Entry(
+        "strategies.shira",
+        "Trains as many weights of the query and value projections as LoRA of the same rank trains, drawn at random.",
+        size=Size("rank", whole=True, default=8),
+        sized=True,
+        random=True,
+        order=INSERTS,
+        extra="peft",
+    ),
+    "prompt": Entry(
+        "strategies.prompt",
+        "Trains the embeddings of virtual tokens put in front of every text.",
+        size=Size("number of tokens", whole=True, default=20),
+        sized=True,
+        random=True,
+        order=INSERTS,
+    ),
+    "prefix": Entry(
+        "strategies.prefix",
+        "Trains keys and values put in front of those of every text, in every layer.",
+        size=Size("number of tokens", whole=True, default=20),
+        sized=True,
+        random=True,
+        order=INSERTS,
     ),
     "bf16": Entry(
         "strategies.bf16", "Keeps the frozen matrices of the encoder in bfloat16 meanwhile.", order=STORES, alone=False

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import strategies
 from bench.audit import Auditor, eval_logits
 from bench.models import TaskModel
-from strategies import bitfit, delta, draw, roles, sparse
+from strategies import adapters, bitfit, delta, draw, roles, sparse
 from strategies.draw import Drawn
 from strategies.interface import Applied, Context
 
@@ -314,3 +314,68 @@ def test_the_audit_leaves_modes_and_random_state_alone(rig: Rig) -> None:
     assert torch.equal(one, other)
     assert {m: m.training for m in model.modules()} == before
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_adapter_around_the_wrong_layer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = roles.role_linears
+    monkeypatch.setattr(adapters, "role_linears", lambda base, _: right(base, ["attention_output"]))
+    found = rig.found("adapter_pfeiffer")
+    assert "attention.output.dense.adapter.down.bias" in found["trainable names"]
+    assert "should train and does not: encoder.encoder.layer.0.output.dense.adapter" in found["trainable names"]
+
+
+def test_a_low_rank_matrix_at_the_wrong_projection(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lora = pytest.importorskip("strategies.lora")
+    right = lora.targets_of
+    monkeypatch.setattr(lora, "targets_of", lambda model, context, _: right(model, context, ["key", "value"]))
+    found = rig.found("lora")
+    assert "trains and should not: encoder.encoder.layer.0.attention.self.key.lora_A" in found["trainable names"]
+    assert "should train and does not: encoder.encoder.layer.0.attention.self.query.lora_A" in found["trainable names"]
+
+
+def test_an_insertion_that_is_not_neutral_at_the_start(rig: Rig) -> None:
+    pytest.importorskip("peft")
+    ends = {"lora": "lora_B.default.weight", "adapter_houlsby": "adapter.up.bias", "vera": "vera_lambda_b.default"}
+    for name, end in ends.items():
+
+        def disturb(applied: Applied, end: str = end) -> None:
+            tensor = next(p for n, p in applied.model.named_parameters() if n.endswith(end))
+            tensor.detach().fill_(0.1)
+
+        assert rig.found(name, applied_hook=disturb).keys() == {"step-0 logits"}
+
+
+def test_a_base_weight_under_an_insertion_that_trains(rig: Rig) -> None:
+    pytest.importorskip("peft")
+    name = "encoder.encoder.layer.0.attention.self.query.base_layer.weight"
+    found = rig.found("lora", applied_hook=lambda a: a.model.get_parameter(name).requires_grad_(True))
+    assert found["trainable names"] == f"trains and should not: {name}"
+    assert "attention.self.query.weight changed in" in found["unchanged tensors"]
+
+
+def test_a_coordinate_that_shira_did_not_draw(rig: Rig) -> None:
+    pytest.importorskip("peft")
+    name = "encoder.layer.0.attention.self.query.weight"
+
+    def move(applied: Applied) -> None:
+        indices = applied.expected.changes[f"encoder.{name}"]
+        assert indices is not None
+        parameter(applied, name).view(-1)[next(i for i in range(256) if i not in set(indices.tolist()))] += 1.0
+
+    found = rig.found("shira:2", trained_hook=move)
+    assert f"encoder.{name} changed in 1 of 256 values" in found["unchanged tensors"]
+
+
+def test_an_insertion_that_is_not_saved(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = delta.tensors
+    monkeypatch.setattr(delta, "tensors", lambda *a: {n: t for n, t in whole(*a).items() if "1.output" not in n})
+    assert "it lacks encoder.encoder.layer.1.output.dense.adapter" in rig.found("adapter_pfeiffer")["delta"]
+
+
+def test_other_layers_wrapped_than_named(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    injection = pytest.importorskip("strategies.injection")
+    monkeypatch.setattr(injection.Targets, "modules", ["query", "value", "key"])
+    with pytest.raises(
+        strategies.StrategyError, match=r"peft wrapped other layers than those named, .*key among them"
+    ):
+        rig.found("lora")

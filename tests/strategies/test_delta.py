@@ -26,6 +26,8 @@ INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow
 
 
 def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
+    if extra := strategies.TABLE[name].extra:
+        pytest.importorskip(extra)
     return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
 
 
@@ -69,6 +71,14 @@ def test_it_says_what_it_is(tmp_path: Path, tiny_model: TinyModel) -> None:
         ("random_uniform", 8),
         ("random_rowcol", 8),
         ("random_uniform_dense", 8),
+        ("adapter_houlsby", 4),
+        ("adapter_pfeiffer", 4),
+        ("lora", 4),
+        ("ia3", 4),
+        ("vera", 4),
+        ("shira", 8),
+        ("prompt", 4),
+        ("prefix", 4),
     ],
 )
 def test_it_holds_what_changed_and_no_more(

@@ -20,6 +20,9 @@ from strategies import StrategyError
         ("bitfit:query+query", "names a word twice"),
         ("full:query", "strategy 'full' takes no argument"),
         ("full:", "strategy 'full' takes no argument"),
+        ("lora:0", "its rank '0' must be a whole number of at least 1, as in lora:8"),
+        ("adapter_houlsby:2.5", "its bottleneck '2.5' must be a whole number of at least 1, as in adapter_houlsby:64"),
+        ("ia3:4", "strategy 'ia3' takes no argument"),
     ],
 )
 def test_a_wrong_name_gets_one_clear_line(name: str, message: str) -> None:
@@ -46,6 +49,10 @@ def test_the_sentence_names_the_roles() -> None:
     assert strategies.sentence("bitfit:query+intermediate").endswith(": query, intermediate.")
 
 
+def test_the_sentence_names_the_size() -> None:
+    assert strategies.sentence("lora:4").endswith(" (rank 4).")
+
+
 def test_names_are_checked_without_torch() -> None:
     code = "import strategies, sys; strategies.check('bitfit:query'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -60,6 +67,7 @@ def test_names_are_checked_without_torch() -> None:
         ("bitfit:value+key", "bitfit:key+value"),
         ("add+bitfit:query@0-5", "bitfit:query@0-5+add"),
         ("bitfit:linear+pooler@2-2", "bitfit:pooler+linear@2"),
+        ("lora:08+bitfit:key+query", "bitfit:query+key+lora:8"),
     ],
 )
 def test_names_of_one_choice_have_one_form(name: str, canonical: str) -> None:

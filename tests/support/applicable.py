@@ -8,8 +8,11 @@ COMBINED = [
     "bitfit+random_uniform",
     "layernorm+bq_b2",
     "random_rowcol+bitfit:query",
+    "bitfit+lora",
+    "bitfit+shira",
+    "layernorm+adapter_houlsby",
     "bitfit+bf16",
-    "random_uniform+bf16",
+    "lora+bf16",
 ]
 NAMES = [
     *ALONE,
@@ -35,12 +38,25 @@ BIASLESS = [
     "last_layers:1+add",
     "layernorm:gain",
 ]
-REFUSED = {("last_layers", "albert"): "holds 1 layer"}
+REFUSED = {
+    ("last_layers", "albert"): "holds 1 layer",
+    ("prefix", "distilbert"): "takes no keys and values from outside",
+    ("prefix", "mpnet"): "takes no keys and values from outside",
+    ("prefix", "deberta-v3"): "takes no keys and values from outside",
+    ("prefix", "albert"): "takes no keys and values from outside",
+    ("shira", "gpt2"): "knows no Conv1D",
+    ("bitfit+shira", "gpt2"): "knows no Conv1D",
+}
 """What an architecture cannot have, and a part of what is said of it."""
 
 APPLICABLE = [
     *((name, family) for name in NAMES for family in ENCODERS if (name, family) not in REFUSED),
-    *((name, family) for name in [*NAMES, *FUSED] for family in DECODERS if name not in NOT_FUSED),
+    *(
+        (name, family)
+        for name in [*NAMES, *FUSED]
+        for family in DECODERS
+        if name not in NOT_FUSED and (name, family) not in REFUSED
+    ),
     *((name, "modernbert") for name in BIASLESS),
     ("bitfit+add", "llama"),
 ]

@@ -1,0 +1,36 @@
+"""How large a strategy is whose size can be chosen: as its name says, as a budget allows, or its default."""
+
+from strategies.errors import StrategyError
+from strategies.interface import Context
+from strategies.naming import Argument
+from strategies.table import TABLE
+
+
+def chosen_size(
+    stem: str, context: Context, argument: Argument, *, each: int, fixed: int = 0, most: int | None = None
+) -> int:
+    """The size of strategy `stem`, which trains `fixed + size * each` values; at most `most` where that is given.
+
+    A budget gives the largest size that stays within it. Raises StrategyError where both the name and a budget say
+    the size, where the budget is below the smallest one, and where the size named, or the default, is beyond `most`.
+    """
+    size = TABLE[stem].size
+    if size is None:
+        raise ValueError(f"{stem} has no size in the table")
+    if context.budget is None:
+        wanted = int(size.default if argument.number is None else argument.number)
+        if most is not None and wanted > most:
+            raise StrategyError(f"a {size.word} of {wanted} is too large for this model; use at most {stem}:{most}")
+        return wanted
+    if argument.number is not None:
+        raise StrategyError(
+            f"both {stem}:{argument.number:g} and a budget of {context.budget} values set its {size.word}; "
+            "leave one of them out"
+        )
+    if context.budget < fixed + each:
+        raise StrategyError(
+            f"a budget of {context.budget} values is too small for {stem}: its smallest {size.word}, 1, "
+            f"trains {fixed + each}; raise the budget"
+        )
+    within = (context.budget - fixed) // each
+    return within if most is None else min(within, most)
