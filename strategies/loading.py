@@ -19,6 +19,7 @@ from strategies.delta import Change, DeltaInfo
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context, Expected
 from strategies.narrow import converted
+from strategies.table import STORES
 
 Registry = dict[str, Any]
 
@@ -144,7 +145,7 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
         if changes.keys() - of_base:
             context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget)
             # Finished, since what only training needs is no part of a delta.
-            applied = strategies.resolve(info.strategy)(base, context).finished()
+            applied = strategies.resolve(_inserting(info.strategy))(base, context).finished()
         model, moved = applied.model, applied.moved
         state = model.state_dict(keep_vars=True)
         placed = {moved.get(name, name): change for name, change in changes.items()}
@@ -163,6 +164,11 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
     both = [*((moved.get(name, name), change) for name, change in rounded.items()), *placed.items()]
     traded = [_Traded.of(state[name], change) for name, change in both]
     return Delta(model, info, traded, surgery, applied.merge)
+
+
+def _inserting(strategy: str) -> str:
+    """A strategy without what stores the base narrow: that would write to the base, and changes its values alone."""
+    return "+".join(str(part) for part in strategies.parse(strategy) if part.entry.order != STORES)
 
 
 @dataclass

@@ -26,8 +26,9 @@ INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow
 
 
 def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
-    if extra := strategies.TABLE[name].extra:
-        pytest.importorskip(extra)
+    for part in strategies.parse(name):
+        if part.entry.extra:
+            pytest.importorskip(part.entry.extra)
     return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
 
 
