@@ -1,6 +1,4 @@
-"""Frozen matrices in 8-bit integers, a factor for each row: a quarter of the bytes. Quantised by `torchao`."""
-
-import logging
+"""Frozen matrices in 8-bit integers, a factor for each row: a quarter of the bytes."""
 
 import torch
 from torch import Tensor, nn
@@ -9,21 +7,18 @@ from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.narrow import store_narrow
 
-# At import it warns of kernels for hardware that is not there; none of them is used here.
-for _noisy in ("torchao", "torch.utils._pytree"):
-    logging.getLogger(_noisy).setLevel(logging.ERROR)
-from torchao.quantization import Int8Tensor, PerRow  # noqa: E402
-
+LARGEST = 127
 # How far rounding every frozen matrix may move a logit.
 BOUND = 1.0
 
 
 class Int8:
-    """A matrix in integers from -128 to 127, each row with its own factor."""
+    """A matrix in integers from -127 to 127, the largest of each row being one of the two."""
 
     def narrow(self, wide: Tensor) -> tuple[Tensor, Tensor]:
-        quantized = Int8Tensor.from_hp(wide, granularity=PerRow())
-        return quantized.qdata, quantized.scale
+        # A row of zeros has any factor but 0.
+        scale = wide.abs().amax(1, keepdim=True).div_(LARGEST).clamp_(min=torch.finfo(wide.dtype).tiny)
+        return (wide / scale).round_().to(torch.int8), scale
 
     def widen(self, narrow: Tensor, scale: Tensor | None) -> Tensor:
         if scale is None:

@@ -246,10 +246,6 @@ TABLE: dict[str, Entry] = {
         "strategies.bf16", "Keeps the frozen matrices of the encoder in bfloat16 meanwhile.", order=STORES, alone=False
     ),
     "int8": Entry(
-        "strategies.int8",
-        "Keeps the frozen matrices of the encoder in int8 meanwhile.",
-        order=STORES,
-        alone=False,
-        extra="int8",
+        "strategies.int8", "Keeps the frozen matrices of the encoder in int8 meanwhile.", order=STORES, alone=False
     ),
 }

@@ -13,6 +13,7 @@ from bench.measure.live import LiveTensors, model_tensors
 from bench.models import TaskModel
 from strategies import StrategyError, delta, loading
 from strategies.bf16 import BFloat16
+from strategies.int8 import Int8
 from strategies.interface import Applied, Context
 from strategies.narrow import Format, round_trip
 
@@ -20,16 +21,7 @@ TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
 
-def formats() -> dict[str, Format]:
-    found: dict[str, Format] = {"bf16": BFloat16()}
-    try:
-        from strategies.int8 import Int8
-    except ModuleNotFoundError:
-        return found
-    return found | {"int8": Int8()}
-
-
-FORMATS = formats()
+FORMATS: dict[str, Format] = {"bf16": BFloat16(), "int8": Int8()}
 FAMILIES = ["bert", "distilbert", "electra", "deberta-v3", "albert", "gpt2"]
 
 
@@ -137,6 +129,16 @@ def test_a_delta_rounds_the_base_it_is_put_on_and_gives_it_back(
     assert torch.equal(loaded.model(**tiny_batch), trained.model.eval()(**tiny_batch))
     loaded.remove()
     assert torch.equal(base(**tiny_batch), before)
+
+
+def test_int8_is_within_half_a_step_of_each_row() -> None:
+    wide = torch.randn(7, 40, generator=torch.Generator().manual_seed(0)) * torch.logspace(-30, 10, 7)[:, None]
+    wide[3] = 0.0
+    narrow, scale = Int8().narrow(wide)
+    assert narrow.dtype == torch.int8
+    assert (narrow.abs().amax(1) == torch.tensor([127, 127, 127, 0, 127, 127, 127])).all()
+    step = wide.abs().amax(1, keepdim=True) / 127
+    assert ((Int8().widen(narrow, scale) - wide).abs() <= 0.5001 * step).all()
 
 
 def test_where_nothing_is_frozen_there_is_nothing_to_store(tiny_model: TinyModel) -> None:
