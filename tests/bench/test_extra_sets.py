@@ -102,7 +102,7 @@ def test_labels_of_extra_sets_decide_nothing(
     assert before is not None
     assert after is not None
     assert before.extra != after.extra
-    same = {"extra", "training_seconds", "scoring_seconds"}
+    same = {"extra", "training_seconds", "scoring_seconds", "swap_seconds"}
     assert before.model_dump(exclude=same) == after.model_dump(exclude=same)
 
 
