@@ -33,15 +33,33 @@ KNOWN: dict[str, Style] = {
     "random_uniform_dense": Style("random uniform (dense)", "#8a6a3a", "*"),
     "frozen": Style("frozen", "#c56fa0", "v"),
     "frozen_cached": Style("frozen, cached", "#9a4f7c", "<"),
-    "bf16": Style("bf16", "#7d8a99", "8"),
-    "int8": Style("int8", "#59636f", "H"),
 }
+LABELS: dict[str, str] = {name: style.label for name, style in KNOWN.items()} | {
+    "last_layers": "last layers",
+    "magnitude_subset": "largest weights",
+    "gradient_subset": "largest gradients",
+    "diff_pruning": "Diff-Pruning",
+    "diff_pruning_structured": "Diff-Pruning, structured",
+    "adapter_houlsby": "adapters (Houlsby)",
+    "adapter_pfeiffer": "adapters (Pfeiffer)",
+    "lora": "LoRA",
+    "ia3": "(IA)³",
+    "vera": "VeRA",
+    "shira": "SHiRA",
+    "prompt": "prompt tuning",
+    "prefix": "prefix tuning",
+    "add": "added biases",
+    "bf16": "bf16",
+    "int8": "int8",
+}
+"""Names for people. Those without a style of their own get one from their name, always the same."""
+
 OTHER_COLOURS = ("#7a5cc0", "#a0563b", "#4f7f2a", "#b0307a", "#2b7f8c", "#8f8420", "#6d7fc9", "#9c4a5c")
 OTHER_MARKERS = ("p", "h", "<", ">", "d", "8", "H")
 
 
 def style(strategy: str) -> Style:
-    """The style of a strategy; one this table does not know gets its own from its name, always the same."""
+    """The style of a strategy; one without a style of its own in the table gets it from its name, always the same."""
     if strategy in KNOWN:
         return KNOWN[strategy]
     digest = hashlib.sha256(strategy.encode()).digest()
@@ -55,7 +73,7 @@ def _label(strategy: str) -> str:
     parts: list[str] = []
     for word in strategy.split("+"):
         # A word that is no strategy's name belongs to the argument before it.
-        if parts and ":" in parts[-1] and re.split("[:@]", word)[0] not in KNOWN:
+        if parts and ":" in parts[-1] and re.split("[:@]", word)[0] not in LABELS:
             parts[-1] += f"+{word}"
         else:
             parts.append(word)
@@ -65,7 +83,7 @@ def _label(strategy: str) -> str:
 def _part(text: str) -> str:
     stem = re.split("[:@]", text)[0]
     argument = text.removeprefix(stem).removeprefix(":")
-    label = KNOWN[stem].label if stem in KNOWN else stem
+    label = LABELS.get(stem, stem)
     return f"{label} ({argument})" if argument else label
 
 
