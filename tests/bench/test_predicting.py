@@ -20,6 +20,7 @@ from bench.batching import collate, encode
 from bench.cell import QualityCell
 from bench.errors import InputError
 from bench.models import TaskModel, build_model, fingerprint, load_encoder
+from bench.outcome import Outcome
 from bench.session import Options, Session
 from bench.tasks.base import Example
 from strategies import StrategyError, delta
@@ -91,7 +92,15 @@ def test_one_base_predicts_for_many_tasks(
 ) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
     asked = [written[task][0] for task in ("cola", "topics", "tags")]
-    options = ["--model", tiny_folder, "--offline", "--device", "cpu", "--cache-dir", tmp_path / "cache"]
+    options: list[str | Path] = [
+        "--model",
+        tiny_folder,
+        "--cache-dir",
+        tmp_path / "cache",
+        "--offline",
+        "--device",
+        "cpu",
+    ]
     ended = program("predict", *asked, *options, "--json", "--input", tmp_path / "texts.txt")
     assert ended.returncode == 0, ended.stderr
     found = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -282,11 +291,11 @@ def test_deltas_of_two_encoders_need_two_calls(
 @pytest.fixture(scope="module")
 def trained(
     tiny_folder: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[Path, Session, quality.Outcome]]:
+) -> Callable[[str], tuple[Path, Session, Outcome]]:
     """Trains a cell on the tiny CoLA and gives its delta, the session and the outcome."""
     folder = tmp_path_factory.mktemp("trained")
 
-    def train(strategy: str) -> tuple[Path, Session, quality.Outcome]:
+    def train(strategy: str) -> tuple[Path, Session, Outcome]:
         fields = {"model": "tiny-bert", "task": "cola", "strategy": strategy, "seed": 0, "learning_rate": 1e-2}
         fields |= {"epochs": 1, "batch_size": 8, "curve_points": 1, "curve_examples": 4, "pooling": "mean"}
         options = Options(CPU, folder, tiny_data, model_folders={"tiny-bert": tiny_folder}, keep_deltas=True)
@@ -302,7 +311,7 @@ def trained(
 
 @pytest.mark.parametrize("strategy", ["bitfit", "full"])
 def test_a_kept_delta_predicts_what_its_cell_predicted(
-    strategy: str, trained: Callable[[str], tuple[Path, Session, quality.Outcome]], tiny_folder: Path
+    strategy: str, trained: Callable[[str], tuple[Path, Session, Outcome]], tiny_folder: Path
 ) -> None:
     path, session, outcome = trained(strategy)
     task = session.task("cola")
