@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from bench import encoders, overrides
 from bench.encoders import Encoder
@@ -63,8 +64,8 @@ class Base:
 
     def __init__(self, known: Encoder, *, device: torch.device, cache_dir: Path, offline: bool) -> None:
         self._known, self._cache_dir, self._offline = known, cache_dir, offline
-        loaded, tokenizer = load_encoder(known, "classification", "cls", cache_dir=cache_dir, offline=offline)
-        self.encoder: PreTrainedModel = loaded.to(device)  # type: ignore[arg-type]
+        self.encoder, tokenizer = load_encoder(known, "classification", "cls", cache_dir=cache_dir, offline=offline)
+        nn.Module.to(self.encoder, device)
         self._tokenizers: dict[HeadKind, PreTrainedTokenizerBase] = {"classification": tokenizer}
         self._fingerprints: dict[bool, str] = {}
 

@@ -26,7 +26,7 @@ def model() -> TaskModel:
     return build_model(encoder, "classification", 2, "cls", seed=0)
 
 
-@pytest.mark.parametrize("strategy", ["bitfit", "layernorm", "full"])
+@pytest.mark.parametrize("strategy", ["bitfit", "layernorm", "random_uniform", "full"])
 def test_swap(benchmark: BenchmarkFixture, model: TaskModel, strategy: str, tmp_path: Path) -> None:
     """One delta off, another on, both read beforehand. Goal: at most 5 ms for BitFit on BERT-base."""
     base = build_model(model.encoder, "classification", 2, "cls", seed=1)

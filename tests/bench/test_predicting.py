@@ -95,11 +95,11 @@ def test_one_base_predicts_for_many_tasks(
     options: list[str | Path] = [
         "--model",
         tiny_folder,
+        "--cache-dir",
+        tmp_path / "cache",
         "--offline",
         "--device",
         "cpu",
-        "--cache-dir",
-        tmp_path / "cache",
     ]
     ended = program("predict", *asked, *options, "--json", "--input", tmp_path / "texts.txt")
     assert ended.returncode == 0, ended.stderr
