@@ -19,8 +19,9 @@ WIDE_SPREAD = 0.15
 
 
 def group_of(cell: CostCell) -> str:
-    """What cells timed together share: everything but strategy, replicate and mask seed."""
-    return cell.model_copy(update={"strategy": "*", "replicate": 0, "mask_seed": 0}).key
+    """What cells timed together share: everything but strategy, its size, replicate and mask seed."""
+    apart = {"strategy": "*", "replicate": 0, "mask_seed": 0, "budget": None, "match": None}
+    return cell.model_copy(update=apart).key
 
 
 def run_group(

@@ -54,6 +54,7 @@ class Suite(Section):
         if not resolved:
             raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
+        _check_sizes([cell for cell in unique.values() if isinstance(cell, CostCell)])
         return list(unique.values())
 
 
@@ -182,6 +183,17 @@ def _cost_cells(section: Cost, folders: Folders) -> list[Planned]:
             cells += [CostCell(strategy=name, **_for_strategy(shape, name)) for name in names]
             cells.append(CostCell(strategy=REFERENCE, replicate=1, **_for_strategy(shape, REFERENCE)))
     return cells
+
+
+def _check_sizes(cells: list[CostCell]) -> None:
+    """Of a model and shape each strategy is measured at one size: what is compared are strategies, told by name."""
+    known: dict[str, str] = {}
+    for cell in cells:
+        place = cell.model_copy(update={"budget": None, "match": None}).key
+        if known.setdefault(place, cell.key) != cell.key:
+            raise InputError(
+                f"strategy {cell.strategy!r} is measured at two budgets in one shape; give sizes in its name instead"
+            )
 
 
 def _quality_cells(section: Quality, folders: Folders) -> list[QualityCell]:

@@ -32,6 +32,8 @@ OWN = (
     "clip_norm",
     "hidden_dropout",
     "attention_dropout",
+    "budget",
+    "match",
 )
 IDENTITY = ("kind", "model", "precision", "task", "strategy")
 # Tasks that differ in this alone are one task at several sizes: a sweep.
@@ -288,7 +290,8 @@ def _arms(scored: Sequence[Scored]) -> tuple[Arm, ...]:
 
 
 def _shapes(timed: Sequence[Timed]) -> tuple[Shape, ...]:
-    given = ("strategy", "replicate", "batch_size", "length", *POOLED, *IDENTITY)
+    # A suite measures a strategy at one size in a shape, and only some strategies have one to choose.
+    given = ("strategy", "replicate", "batch_size", "length", "budget", "match", *POOLED, *IDENTITY)
     rest = [name for name in CostCell.model_fields if name not in given]
     return tuple(
         Shape(_label(f"{batch} \N{MULTIPLICATION SIGN} {length} tokens", variant), tuple(own))

@@ -4,6 +4,7 @@ A matrix that nothing trains is stored narrow and widened whenever it is used. A
 the backward pass, and with them all that was saved; so what it keeps is a reference to the narrow one, widened again.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import parametrize
@@ -31,7 +33,7 @@ class Format(Protocol):
         """The narrow matrix, and a factor for each of its rows, (rows, 1), where the format has them."""
 
     def widen(self, narrow: Tensor, scale: Tensor | None) -> Tensor:
-        """The float32 matrix that a narrow one stands for."""
+        """The float32 matrix that a narrow one stands for, or any rows of it (..., columns)."""
 
 
 def round_trip(form: Format, wide: Tensor) -> Tensor:
@@ -124,13 +126,24 @@ class _Stored:
         narrow, self._scale = form.narrow(parameter.data)
         parameter.data = narrow
         for module, own in owners:
+            looks_up = type(module) is nn.Embedding and module.max_norm is None
             parametrize.register_parametrization(module, own, _Widened(form, self._scale), unsafe=True)
+            if looks_up:
+                # Widened as a whole, a vocabulary would be the largest tensor of a step.
+                module.forward = functools.partial(_look_up, parameter, form, self._scale)  # type: ignore[method-assign]
 
     def restore(self) -> None:
         """Make it a plain float32 parameter again, with the values that it had while narrow."""
         for module, own in self._owners:
+            vars(module).pop("forward", None)
             parametrize.remove_parametrizations(module, own, leave_parametrized=False)
         self._parameter.data = self._form.widen(self._parameter.data, self._scale)
+
+
+def _look_up(narrow: Tensor, form: Format, scale: Tensor | None, ids: Tensor) -> Tensor:
+    """The rows of a narrow matrix at `ids`, widened: what an embedding gives."""
+    rows = F.embedding(ids, narrow)
+    return form.widen(rows, None if scale is None else F.embedding(ids, scale))
 
 
 @dataclass(frozen=True)

@@ -416,3 +416,11 @@ def test_a_budget_and_a_strategy_to_match_put_each_other_away() -> None:
 def test_an_unknown_strategy_to_match_is_refused(section: str) -> None:
     with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
         suite.parse(TEXT.replace(f"{section}\n", f'{section}\nmatch = "bitfot"\n'), "here")
+
+
+def test_two_budgets_in_one_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = '[[cost]]\nmodels = ["minilm"]\nstrategies = ["random_uniform"]\nshapes = [[4, 16]]\n'
+    monkeypatch.setitem(strategies.TABLE, "random_uniform", SIZED)
+    text = f'name = "x"\ndescription = "x"\n{section}budget = 0.01\n{section}budget = 0.02\n'
+    with pytest.raises(InputError, match="measured at two budgets in one shape"):
+        suite.parse(text, "here").cells(accelerator=False)
