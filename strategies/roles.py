@@ -74,23 +74,21 @@ def is_bias(name: str) -> bool:
 
 def bias_names(base: Base) -> list[str]:
     """Every bias of the encoder, whatever its architecture. Raises StrategyError where there is none."""
-    names = [
-        f"{base.prefix}{path}.{own}"
-        for path, module in base.module.named_modules()
-        for own, _ in module.named_parameters(recurse=False)
-        if is_bias(own)
-    ]
+    names = _bias_names(base)
     if not names:
         raise StrategyError(
-            f"the {base} has no biases, and this strategy trains biases or copies their count; "
-            "use full, layernorm or frozen, or a model with biases"
+            f"the {base} has no biases, which is what this strategy trains; use full, layernorm or frozen, "
+            "or a model with biases"
         )
     return names
 
 
 def bias_count(base: Base) -> int:
     """The number of values BitFit trains on this model. Raises StrategyError where it has no biases."""
-    return sum(base.module.get_parameter(name.removeprefix(base.prefix)).numel() for name in bias_names(base))
+    names = _bias_names(base)
+    if not names:
+        raise StrategyError(f"the {base} has no biases whose count this strategy could copy; give it a budget")
+    return sum(base.module.get_parameter(name.removeprefix(base.prefix)).numel() for name in names)
 
 
 def role_bias_names(base: Base, roles: Sequence[str]) -> list[str]:
@@ -157,9 +155,27 @@ def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
     }
 
 
-def weight_shapes(linears: Mapping[str, nn.Linear | Conv1D]) -> dict[str, tuple[int, int]]:
-    """Name -> (rows, columns) of each linear layer's weight as it is stored."""
-    return {name: (linear.weight.shape[0], linear.weight.shape[1]) for name, linear in linears.items()}
+def embeddings(base: Base) -> dict[str, nn.Embedding]:
+    """The embeddings of words, positions and types, those there are, by their names in the task model.
+
+    Raises StrategyError where the architecture is not known.
+    """
+    found = {path: base.module.get_submodule(path) for path in base.layout.embeddings if base.has(path)}
+    return {f"{base.prefix}{path}": module for path, module in found.items() if isinstance(module, nn.Embedding)}
+
+
+def weight_shapes(modules: Mapping[str, nn.Linear | Conv1D | nn.Embedding]) -> dict[str, tuple[int, int]]:
+    """Name -> (rows, columns) of each module's weight as it is stored."""
+    return {name: (module.weight.shape[0], module.weight.shape[1]) for name, module in modules.items()}
+
+
+def _bias_names(base: Base) -> list[str]:
+    return [
+        f"{base.prefix}{path}.{own}"
+        for path, module in base.module.named_modules()
+        for own, _ in module.named_parameters(recurse=False)
+        if is_bias(own)
+    ]
 
 
 def _is_norm(module: nn.Module) -> bool:

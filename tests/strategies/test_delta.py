@@ -23,7 +23,12 @@ INFO = delta.DeltaInfo("bitfit", 7, "f00d" * 16, "weather", ("dry", "wet", "snow
 
 
 def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
-    return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
+    ids = torch.arange(5, 25).view(4, 5)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    context = Context(
+        np.random.default_rng(mask_seed), batches=lambda: iter([batch]), loss=lambda logits, _: logits.square().mean()
+    )
+    return strategies.resolve(name)(model, context)
 
 
 def written(path: Path, tiny_model: TinyModel, name: str = "bitfit") -> delta.DeltaSize:
@@ -66,6 +71,8 @@ def test_it_says_what_it_is(tmp_path: Path, tiny_model: TinyModel) -> None:
         ("random_uniform", 8),
         ("random_rowcol", 8),
         ("random_uniform_dense", 8),
+        ("magnitude_subset", 8),
+        ("gradient_subset", 8),
     ],
 )
 def test_it_holds_what_changed_and_no_more(
