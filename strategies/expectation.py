@@ -92,6 +92,11 @@ def expected_linears(base: Base, roles: Sequence[str]) -> dict[str, tuple[int, i
     return {path: (inputs.get(role, hidden), out) for role in roles for path, out in modules[role].items()}
 
 
+def expected_embeddings(base: Base) -> list[str]:
+    """Paths of the embeddings of words, positions and types, those there are."""
+    return [f"{base.prefix}{path}" for path in base.layout.embeddings if base.has(path)]
+
+
 def expected_parameters(base: Base) -> dict[str, int]:
     """Name -> size of every parameter of the encoder, from the model's state."""
     return {name: prod(shape) for name, shape in _shapes(base).items()}
@@ -103,17 +108,20 @@ def whole(trainable: Mapping[str, int]) -> Expected:
     return Expected(trainable, changes)
 
 
-def drawn_subset(base: Base, drawn: Mapping[str, Drawn], leaf: str) -> Expected:
-    """The expectation of a random subset of the weight matrices, trained as the tensors named `leaf` beside them.
+def drawn_subset(
+    base: Base, drawn: Mapping[str, Drawn], leaf: str, budget: int | None = None, *, with_embeddings: bool = False
+) -> Expected:
+    """The expectation of a subset of the weight matrices, trained as the tensors named `leaf` beside them.
 
-    The matrices are those the configuration names, and the budget is BitFit's count by the configuration: a draw
-    from another tensor or of another size does not meet it.
+    The matrices are those the configuration names, and without a `budget` it is BitFit's count by the configuration:
+    a subset of another tensor or of another size does not meet it.
     """
-    inside = {path: drawn[path] for path in expected_matrices(base) if path in drawn}
+    matrices = [*expected_matrices(base), *(expected_embeddings(base) if with_embeddings else ())]
+    inside = {path: drawn[path] for path in matrices if path in drawn}
     return Expected(
         trainable={f"{path}.{leaf}": coordinates.indices.size for path, coordinates in inside.items()},
         changes={f"{path}.weight": torch.from_numpy(coordinates.indices) for path, coordinates in inside.items()},
-        budget=sum(expected_biases(base).values()),
+        budget=sum(expected_biases(base).values()) if budget is None else budget,
     )
 
 

@@ -1,6 +1,6 @@
 """Where each known architecture keeps its roles: module paths, and the configuration fields with their sizes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -13,6 +13,7 @@ class Layout:
     linears, norms     role -> path inside a layer
     outside            role -> path in the encoder; these may be absent (a pooler not loaded)
     optional           roles inside layers that a configuration may leave out
+    embeddings         paths of the embeddings of words, positions and types; these may be absent
     intermediate_size  configuration field with the width of the first feed-forward layer; None there means 4d
     embedding_size     configuration field with the width of the norm of the embeddings
     gated              whether the first feed-forward layer holds its gate too, and is twice as wide for it
@@ -24,6 +25,11 @@ class Layout:
     norms: Mapping[str, str]
     outside: Mapping[str, str]
     optional: Collection[str] = ()
+    embeddings: Sequence[str] = (
+        "embeddings.word_embeddings",
+        "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings",
+    )
     intermediate_size: str = "intermediate_size"
     embedding_size: str = "hidden_size"
     gated: bool = False
@@ -129,6 +135,7 @@ _GPT2 = Layout(
     },
     {"attention_norm": "ln_1", "output_norm": "ln_2"},
     {"final_norm": "ln_f"},
+    embeddings=("wte", "wpe"),
     intermediate_size="n_inner",
 )
 # The embedding's norm stands in for the first layer's attention norm.

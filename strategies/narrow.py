@@ -173,6 +173,9 @@ def _unpack(kept: Tensor | _Reference) -> Tensor:
     return wide.as_strided(kept.size, kept.stride, kept.offset)
 
 
+_unpack.repeatable = True  # type: ignore[attr-defined]  # for `strategies.recompute`
+
+
 def _save_narrow(encoder: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
     """Have autograd keep narrow matrices in every forward pass of `encoder`."""
     active: list[AbstractContextManager[Any]] = []

@@ -1,7 +1,7 @@
 """A random control of BitFit's size: whole rows or columns of the weight matrices (arXiv 2106.10199, section 4).
 
 Each matrix of the encoder layers gets a share in proportion to its size, and one orientation; the last slice
-may be partial, so that the count is BitFit's exactly.
+may be partial, so that the count is met exactly.
 """
 
 from torch import nn
@@ -9,12 +9,17 @@ from torch import nn
 from strategies import draw
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.sparse import train_drawn
+from strategies.roles import weight_shapes
+from strategies.subset import train_subset
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
-    """Let randomly drawn rows or columns of `model` train, as many weights as it has biases.
+    """Let randomly drawn rows or columns of `model` train: a budget of weights, by default as many as it has biases.
 
-    Raises StrategyError where the model has no biases to count or its architecture is not known.
+    Raises StrategyError where the model has no biases to count, too few weights, or an architecture that is not known.
     """
-    return train_drawn(model, context, draw.rows_or_columns)
+    return train_subset(
+        model,
+        context,
+        lambda matrices, count: draw.rows_or_columns(context.generator, weight_shapes(matrices), count),
+    )

@@ -8,12 +8,19 @@ from torch import nn
 from strategies import draw
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.sparse import train_drawn
+from strategies.roles import weight_shapes
+from strategies.subset import train_subset
 
 
-def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
-    """Let randomly drawn weights of `model` train, as many as it has biases.
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
+    """Let randomly drawn weights of `model` train: a budget of them, by default as many as it has biases.
 
-    Raises StrategyError where the model has no biases to count or its architecture is not known.
+    With the word 'embeddings' the embeddings of words, positions and types are drawn from too. Raises StrategyError
+    where the model has no biases to count, too few weights, or an architecture that is not known.
     """
-    return train_drawn(model, context, draw.uniform)
+    return train_subset(
+        model,
+        context,
+        lambda matrices, count: draw.uniform(context.generator, weight_shapes(matrices), count),
+        with_embeddings="embeddings" in argument.words,
+    )

@@ -11,21 +11,21 @@ from strategies import draw
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, bias_count, layer_linears, train_only, weight_shapes
+from strategies.roles import base_of, train_only, weight_shapes
+from strategies.subset import subset_matrices, subset_size
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
-    """Let randomly drawn weights of `model` train, as many as it has biases.
+    """Let randomly drawn weights of `model` train: a budget of them, by default as many as it has biases.
 
-    Raises StrategyError where the model has no biases to count or its architecture is not known.
+    Raises StrategyError where the model has no biases to count, too few weights, or an architecture that is not known.
     """
     base = base_of(model, context)
-    count = bias_count(base)
-    linears = layer_linears(base)
-    drawn = draw.uniform(context.generator, weight_shapes(linears), count)
+    matrices = subset_matrices(base)
+    drawn = draw.uniform(context.generator, weight_shapes(matrices), subset_size(base, context, matrices))
     train_only(model, context, frozenset(f"{path}.weight" for path in drawn))
     selected = [
-        (linears[path].weight, torch.from_numpy(coordinates.indices).to(linears[path].weight.device))
+        (matrices[path].weight, torch.from_numpy(coordinates.indices).to(matrices[path].weight.device))
         for path, coordinates in drawn.items()
     ]
 
@@ -36,4 +36,4 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
                 kept = flat[indices]
                 flat.zero_()[indices] = kept
 
-    return Applied(model, drawn_subset(base, drawn, "weight"), before_step=mask)
+    return Applied(model, drawn_subset(base, drawn, "weight", context.budget), before_step=mask)

@@ -79,18 +79,21 @@ def bias_names(base: Base, layers: tuple[int, int] | None = None) -> list[str]:
 
     Raises StrategyError where there is none, or no such range.
     """
-    names = [name for name in _parameter_names(base, base.module.named_modules()) if is_bias(name.rpartition(".")[2])]
+    names = _bias_names(base)
     if not names:
         raise StrategyError(
-            f"the {base} has no biases, and this strategy trains biases or copies their count; give it some with "
-            "bitfit+add, or use full, layernorm or frozen, or a model with biases"
+            f"the {base} has no biases, which is what this strategy trains; give it some with bitfit+add, or "
+            "use full, layernorm or frozen, or a model with biases"
         )
     return within(base, names, layers)
 
 
 def bias_count(base: Base) -> int:
     """The number of values BitFit trains on this model. Raises StrategyError where it has no biases."""
-    return sum(base.module.get_parameter(name.removeprefix(base.prefix)).numel() for name in bias_names(base))
+    names = _bias_names(base)
+    if not names:
+        raise StrategyError(f"the {base} has no biases whose count this strategy could copy; give it a budget")
+    return sum(base.module.get_parameter(name.removeprefix(base.prefix)).numel() for name in names)
 
 
 def role_biases(
@@ -236,9 +239,22 @@ def held_in(base: Base, roles: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(_fused(base, role) for role in roles))
 
 
-def weight_shapes(linears: Mapping[str, nn.Linear | Conv1D]) -> dict[str, tuple[int, int]]:
-    """Name -> (rows, columns) of each linear layer's weight as it is stored."""
-    return {name: (linear.weight.shape[0], linear.weight.shape[1]) for name, linear in linears.items()}
+def embeddings(base: Base) -> dict[str, nn.Embedding]:
+    """The embeddings of words, positions and types, those there are, by their names in the task model.
+
+    Raises StrategyError where the architecture is not known.
+    """
+    found = {path: base.module.get_submodule(path) for path in base.layout.embeddings if base.has(path)}
+    return {f"{base.prefix}{path}": module for path, module in found.items() if isinstance(module, nn.Embedding)}
+
+
+def weight_shapes(modules: Mapping[str, nn.Linear | Conv1D | nn.Embedding]) -> dict[str, tuple[int, int]]:
+    """Name -> (rows, columns) of each module's weight as it is stored."""
+    return {name: (module.weight.shape[0], module.weight.shape[1]) for name, module in modules.items()}
+
+
+def _bias_names(base: Base) -> list[str]:
+    return [name for name in _parameter_names(base, base.module.named_modules()) if is_bias(name.rpartition(".")[2])]
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -1,5 +1,6 @@
-"""A linear layer of which only some weights train, at the cost of those alone: no dense gradient ever exists."""
+"""Layers of which only some weights train, at the cost of those alone: their gradient exists at no other place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,71 +9,97 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
-from strategies.draw import Axis, Draw, Drawn
-from strategies.expectation import drawn_subset
-from strategies.interface import Applied, Context
-from strategies.roles import base_of, bias_count, layer_linears, put_module, train_only, weight_shapes
+from strategies.draw import Axis, Drawn
+from strategies.recompute import can_recompute, recompute
 
-CHUNK_BYTES = 2**24
-"""Bound on one temporary of the gradient at single coordinates."""
+CHUNK = 2**20
+"""Bound on the values in one temporary of the gradient at single coordinates."""
+DENSE_SHARE = 0.01
+"""Share of a matrix's coordinates above which one dense product takes less time than gathering for each."""
+
+Columns = Callable[[Tensor | None], Tensor]
+"""The columns of a matrix at some numbers, as a new tensor; or the matrix, not to be written to."""
 
 
-class SparseLinear(nn.Module):
-    """A linear layer whose `weight` is frozen but for the coordinates in `indices`, which hold `values`.
+class Sparse(nn.Module):
+    """A layer whose `weight` is frozen but for the coordinates in `indices`, which hold `values`.
 
-    linear   the layer in whose place it stands
-    weight   (out, in), or (in, out) in place of a Conv1D; frozen, the layer's own parameter; holds `values` after
-             each forward pass
+    weight   the replaced layer's own parameter; holds `values` after each forward pass
     values   (n,), the one trainable leaf
     indices  (n,), flat coordinates, int32, sorted, unique; no part of the state
     """
 
     indices: Tensor
 
-    def __init__(self, linear: nn.Linear | Conv1D, drawn: Drawn) -> None:
+    def __init__(self, replaced: nn.Linear | Conv1D | nn.Embedding, drawn: Drawn) -> None:
         super().__init__()
         # In a tuple, so that its parameters are not found under two names.
-        self._linear = (linear,)
-        self.transposed = isinstance(linear, Conv1D)
-        self.weight = linear.weight.requires_grad_(False)
-        self.bias = linear.bias
+        self._replaced = (replaced,)
+        self.weight = replaced.weight.requires_grad_(False)
         self.axis = drawn.axis
         indices = torch.from_numpy(drawn.indices).to(self.weight.device, torch.int32)
         self.register_buffer("indices", indices, persistent=False)
         self.values = nn.Parameter(self.weight.detach().flatten()[indices])
 
     @property
-    def linear(self) -> nn.Linear | Conv1D:
+    def replaced(self) -> nn.Linear | Conv1D | nn.Embedding:
         """The layer in whose place this one stands; it shares `weight` and bias."""
-        return self._linear[0]
+        return self._replaced[0]
 
-    def write(self) -> None:
-        """Put `values` into `weight`, in place; autograd does not see it."""
-        self.weight.data.view(-1).index_put_((self.indices,), self.values.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `x` (..., in) to (..., out), in autocast's type where that is on."""
-        self.write()
-        weight: Tensor = self.weight.t() if self.transposed else self.weight
-        bias: Tensor | None = self.bias
-        if torch.is_autocast_enabled(x.device.type):
-            # Cast here, as autocast would: the function below then sees, and saves, one type only.
-            dtype = torch.get_autocast_dtype(x.device.type)
-            x, weight = x.to(dtype), weight.to(dtype)
-            bias = None if bias is None else bias.to(dtype)
-        arguments = (x, weight, bias, self.values, self.indices, self.axis, self.transposed)
-        out: Tensor = _SparseLinear.apply(*arguments)  # type: ignore[no-untyped-call]
-        return out
+    def write(self) -> Tensor:
+        """Put `values` into `weight`, in place, and return it; autograd does not see it."""
+        # Read once: a weight that is stored narrow is a new tensor each time it is widened.
+        weight: Tensor = self.weight
+        _put(weight, self.indices, self.values)
+        return weight
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, {self.values.numel()} trainable"
 
 
+class SparseLinear(Sparse):
+    """A sparse linear layer; `weight` is (out, in), or (in, out) in place of a Conv1D."""
+
+    def __init__(self, linear: nn.Linear | Conv1D, drawn: Drawn) -> None:
+        super().__init__(linear, drawn)
+        self.transposed = isinstance(linear, Conv1D)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` (..., in) to (..., out), in autocast's type where that is on."""
+        arguments = (
+            x,
+            self.write(),
+            self.bias,
+            self.values,
+            self.indices,
+            self.axis,
+            self.transposed,
+            can_recompute(x),
+        )
+        out: Tensor = _SparseLinear.apply(*arguments)  # type: ignore[no-untyped-call]
+        return out
+
+
+class SparseEmbedding(Sparse):
+    """A sparse embedding; `weight` is (rows, width), and the gradient needs no more memory than the output."""
+
+    def __init__(self, embedding: nn.Embedding, drawn: Drawn) -> None:
+        super().__init__(embedding, drawn)
+        self.padding_idx = embedding.padding_idx
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map `ids` (...) to their rows, (..., width)."""
+        arguments = (ids, self.write(), self.values, self.indices, self.padding_idx)
+        out: Tensor = _SparseEmbedding.apply(*arguments)  # type: ignore[no-untyped-call]
+        return out
+
+
 class _SparseLinear(torch.autograd.Function):
     """Linear layer with a gradient for its input, its bias and `values`.
 
-    `weight` (out, in) already holds the values; `indices` number its coordinates, or where it is `transposed`
-    those of its transpose, which is how it is stored.
+    `weight` (out, in), or its transpose where it is stored `transposed`, already holds the values; `indices` number
+    its coordinates. With `again` the input is computed again in backward.
     """
 
     @staticmethod
@@ -85,83 +112,104 @@ class _SparseLinear(torch.autograd.Function):
         indices: Tensor,
         axis: Axis | None,
         transposed: bool,
+        again: bool,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, indices)
-        ctx.axis, ctx.values_dtype, ctx.transposed = axis, values.dtype, transposed
-        return F.linear(x, weight, bias)
+        device = x.device.type
+        seen = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        ctx.save_for_backward(None if again else seen, weight, indices, values)
+        ctx.axis, ctx.transposed = axis, transposed
+        return F.linear(seen, weight.t() if transposed else weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, indices = ctx.saved_tensors
+        x, weight, indices, values = ctx.saved_tensors
         needs_x, _, needs_bias, needs_values, *_ = ctx.needs_input_grad
-        g, flat = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        # A weight that is stored narrow was widened again, without the values.
+        _put(weight, indices, values)
+        g = grad.reshape(-1, grad.shape[-1])
         grad_values = None
         if needs_values:
-            gradient = {None: _at_coordinates, "row": _in_rows, "column": _in_columns}[ctx.axis]
+            came_in = _recomputed(ctx, g.dtype) if x is None else _columns_of(x.reshape(-1, x.shape[-1]))
             # The gradient of the weight is g.T @ x; where it is stored transposed, x.T @ g.
-            left, right = (flat, g) if ctx.transposed else (g, flat)
-            grad_values = gradient(left, right, indices).to(ctx.values_dtype)
-        return (
-            grad @ weight if needs_x else None,
-            None,
-            g.sum(0) if needs_bias else None,
-            grad_values,
-            None,
-            None,
-            None,
-        )
+            left, right = (came_in, _columns_of(g)) if ctx.transposed else (_columns_of(g), came_in)
+            shape = (len(g), *weight.shape)
+            gradient = {None: _at_coordinates, "row": _in_rows, "column": _in_columns}[ctx.axis]
+            grad_values = gradient(left, right, shape, indices).to(values.dtype)
+        mapped = weight.t() if ctx.transposed else weight
+        grad_x = grad @ mapped.to(grad.dtype) if needs_x else None
+        return grad_x, None, g.sum(0) if needs_bias else None, grad_values, None, None, None, None
 
 
-def _at_coordinates(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
-    """Entries of `g.T @ x` at flat `indices`; g (n, out), x (n, in). Sums in float32 at least."""
-    n, columns = x.shape
-    wide = torch.promote_types(g.dtype, torch.float32)
-    # Transposed once, so that each gather copies contiguous rows.
-    g, x = g.t().contiguous(), x.t().contiguous()
-    size = max(1, CHUNK_BYTES // (n * wide.itemsize))
-    parts = [
-        g.index_select(0, chunk // columns).to(wide).mul_(x.index_select(0, chunk % columns)).sum(1)
-        for chunk in torch.split(indices, size)
-    ]
+class _SparseEmbedding(torch.autograd.Function):
+    """Embedding with a gradient for `values`, which `weight` already holds."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, ids: Tensor, weight: Tensor, values: Tensor, indices: Tensor, padding_idx: int | None
+    ) -> Tensor:
+        ctx.save_for_backward(ids, indices)
+        ctx.padding_idx, ctx.values_dtype = padding_idx, values.dtype
+        return F.embedding(ids, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ids, indices = ctx.saved_tensors
+        ids, g = ids.flatten(), grad.reshape(-1, grad.shape[-1]).to(ctx.values_dtype)
+        rows, columns = indices.to(ids.dtype) // g.shape[1], indices % g.shape[1]
+        # The gradient of a row is summed where its id comes first among all ids in order: no place for other rows.
+        ordered = ids.sort().values
+        sums = torch.zeros_like(g).index_add_(0, torch.searchsorted(ordered, ids), g)
+        places = torch.searchsorted(ordered, rows).clamp_(max=len(ids) - 1)
+        present = ordered[places] == rows
+        if ctx.padding_idx is not None:
+            present &= rows != ctx.padding_idx
+        return None, None, torch.where(present, sums[places, columns], 0), None, None
+
+
+def _put(weight: Tensor, indices: Tensor, values: Tensor) -> None:
+    """Write `values` to flat `indices` of `weight`, out of autograd's sight."""
+    weight.data.view(-1).index_put_((indices,), values.detach().to(weight.dtype))
+
+
+def _columns_of(matrix: Tensor) -> Columns:
+    return lambda columns: matrix if columns is None else matrix.index_select(1, columns)
+
+
+def _recomputed(ctx: Any, dtype: torch.dtype) -> Columns:
+    """Columns of what came into the layer whose node in the autograd graph is `ctx`."""
+    (made_by, _), *_ = ctx.next_functions
+    return lambda columns: recompute(made_by, columns).to(dtype)
+
+
+# Each of these gives entries of left.T @ right at flat `indices`; `shape` is (n, rows, columns), of which n is summed
+# over.
+
+
+def _at_coordinates(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
+    """At any indices. Sums in float32 at least."""
+    n, rows, columns = shape
+    if indices.numel() > DENSE_SHARE * rows * columns:
+        return (left(None).t() @ right(None)).flatten()[indices]
+    parts = []
+    for chunk in torch.split(indices, max(1, CHUNK // n)):
+        one, other = left(chunk // columns), right(chunk % columns)
+        parts.append(one.to(torch.promote_types(one.dtype, torch.float32)).mul_(other).sum(0))
     return torch.cat(parts)
 
 
-def _in_rows(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
-    """Entries of `g.T @ x` at `indices` that fill rows of it, the last perhaps in part."""
-    columns = x.shape[1]
-    rows = indices[::columns] // columns
-    return (g.index_select(1, rows).t() @ x).flatten()[: indices.numel()]
+def _in_rows(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
+    """At indices that fill rows, the last perhaps in part."""
+    _, _, columns = shape
+    return (left(indices[::columns] // columns).t() @ right(None)).flatten()[: indices.numel()]
 
 
-def _in_columns(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
-    """Entries of `g.T @ x` at `indices` that fill columns of it, the last perhaps in part."""
-    rows = g.shape[1]
+def _in_columns(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
+    """At indices that fill columns, the last perhaps in part."""
+    _, rows, columns = shape
     lines = -(-indices.numel() // rows)
     # The last column has the largest number and starts at the top, so the first row holds all of them.
-    columns = indices[:lines] % x.shape[1]
-    slim = g.t() @ x.index_select(1, columns)
+    slim = left(None).t() @ right(indices[:lines] % columns)
     full = indices.numel() - (lines - 1) * rows
     return torch.cat([slim[:full].flatten(), slim[full:, : lines - 1].flatten()])
-
-
-def train_drawn(model: nn.Module, context: Context, draw: Draw) -> Applied:
-    """Apply a random subset: what `draw` returns trains, in sparse layers that take the place of the drawn ones.
-
-    Raises StrategyError where the architecture of `model` is not known.
-    """
-    base = base_of(model, context)
-    count = bias_count(base)
-    linears = layer_linears(base)
-    drawn = draw(context.generator, weight_shapes(linears), count)
-    train_only(model, context, ())
-    sparse = {path: SparseLinear(linears[path], coordinates) for path, coordinates in drawn.items()}
-    for path, module in sparse.items():
-        put_module(model, path, module)
-
-    def finalize() -> None:
-        for path, module in sparse.items():
-            module.write()
-            put_module(model, path, module.linear)
-
-    return Applied(model, drawn_subset(base, drawn, "values"), finalize=finalize)

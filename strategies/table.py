@@ -122,19 +122,39 @@ TABLE: dict[str, Entry] = {
     ),
     "random_uniform": Entry(
         "strategies.random_uniform",
-        "Trains as many numbers as BitFit, drawn at random from the weight matrices of the encoder layers.",
+        "Trains as many numbers as BitFit, or a budget of them, drawn at random from the weight matrices of the "
+        "encoder layers.",
+        words={"embeddings": "the embeddings of words, positions and types are drawn from too"},
+        sized=True,
         random=True,
+        narrowed="Trains as many numbers as BitFit, or a budget of them, drawn at random from the weight matrices of "
+        "the encoder layers and from the {words}.",
     ),
     "random_rowcol": Entry(
         "strategies.random_rowcol",
-        "Trains as many numbers as BitFit, in randomly drawn rows or columns of every weight matrix of the layers.",
+        "Trains as many numbers as BitFit, or a budget of them, in randomly drawn rows or columns of every weight "
+        "matrix of the layers.",
+        sized=True,
         random=True,
     ),
     "random_uniform_dense": Entry(
         "strategies.random_uniform_dense",
         "Trains the numbers random_uniform draws, by masking a full gradient: the costly way, for reference.",
+        sized=True,
         random=True,
         decays=False,
+    ),
+    "magnitude_subset": Entry(
+        "strategies.magnitude_subset",
+        "Trains as many numbers as BitFit, or a budget of them: the largest in the weight matrices of the encoder "
+        "layers before training.",
+        sized=True,
+    ),
+    "gradient_subset": Entry(
+        "strategies.gradient_subset",
+        "Trains as many numbers as BitFit, or a budget of them: those in the weight matrices of the encoder layers "
+        "whose gradients on training batches are the largest before training.",
+        sized=True,
     ),
     "layernorm": Entry(
         "strategies.layernorm",

@@ -94,20 +94,25 @@ def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None)
     can_reset = _reset_high_water()
     stepper(batch, WARMUP_STEPS)
     resident = _resident_bytes("VmHWM") if can_reset else None
+    return MemoryPeak(
+        method="live tensors",
+        peak_allocated_bytes=live_peak(stepper, batch, WARMUP_STEPS + 1),
+        peak_reserved_bytes=None,
+        resident_high_water_bytes=resident,
+        resident_before_bytes=before,
+    )
+
+
+def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> int:
+    """Most bytes of tensors alive at once in one step, those of the model, its optimizer and the batch among them."""
     tracker = LiveTensors()
     with tracker:
         tracker.watch(model_tensors(stepper.applied.model))
         tracker.watch(optimizer_tensors(stepper.optimizer))
         tracker.watch(batch.values())
         tracker.reset_peak()
-        stepper(batch, WARMUP_STEPS + 1)
-    return MemoryPeak(
-        method="live tensors",
-        peak_allocated_bytes=tracker.peak_bytes,
-        peak_reserved_bytes=None,
-        resident_high_water_bytes=resident,
-        resident_before_bytes=before,
-    )
+        stepper(batch, step)
+    return tracker.peak_bytes
 
 
 def _reset_high_water() -> bool:

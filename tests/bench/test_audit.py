@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import strategies
 from bench.audit import Auditor, eval_logits
 from bench.models import TaskModel
-from strategies import adapters, bitfit, delta, draw, roles, sparse
+from strategies import adapters, bitfit, delta, draw, roles, subset
 from strategies.draw import Drawn
 from strategies.interface import Applied, Context
 
@@ -160,10 +160,10 @@ def _twice(drawn: dict[str, Drawn]) -> dict[str, Drawn]:
     return {**drawn, name: Drawn(np.sort(np.concatenate([part.indices[:-2], part.indices[:2]])))}
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_rowcol"])
+@pytest.mark.parametrize("name", ["random_uniform", "random_rowcol", "magnitude_subset"])
 def test_a_draw_of_the_wrong_size(name: str, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     right = roles.bias_count
-    monkeypatch.setattr(sparse, "bias_count", lambda base: right(base) - 5)
+    monkeypatch.setattr(subset, "bias_count", lambda base: right(base) - 5)
     found = rig.found(name)
     assert found.keys() == {"trainable counts"}
     assert "values train in all, not" in found["trainable counts"]
@@ -174,7 +174,7 @@ def test_a_draw_from_outside_the_layers(rig: Rig, monkeypatch: pytest.MonkeyPatc
         modules = base.module.named_modules()
         return {f"encoder.{path}": module for path, module in modules if isinstance(module, nn.Linear)}
 
-    monkeypatch.setattr(sparse, "layer_linears", everywhere)
+    monkeypatch.setattr(subset, "layer_linears", everywhere)
     found = rig.found("random_uniform")
     assert found["trainable names"] == "trains and should not: encoder.pooler.dense.values"
     assert "encoder.pooler.dense.weight changed" in found["unchanged tensors"]

@@ -29,7 +29,12 @@ def apply(name: str, model: TaskModel, mask_seed: int = 7) -> Applied:
     for part in strategies.parse(name):
         if part.entry.extra:
             pytest.importorskip(part.entry.extra)
-    return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
+    ids = torch.arange(5, 25).view(4, 5)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    context = Context(
+        np.random.default_rng(mask_seed), batches=lambda: iter([batch]), loss=lambda logits, _: logits.square().mean()
+    )
+    return strategies.resolve(name)(model, context)
 
 
 def written(path: Path, tiny_model: TinyModel, name: str = "bitfit", family: str = "bert") -> delta.DeltaSize:
@@ -72,6 +77,8 @@ def test_it_says_what_it_is(tmp_path: Path, tiny_model: TinyModel) -> None:
         ("random_uniform", 8),
         ("random_rowcol", 8),
         ("random_uniform_dense", 8),
+        ("magnitude_subset", 8),
+        ("gradient_subset", 8),
         ("adapter_houlsby", 4),
         ("adapter_pfeiffer", 4),
         ("lora", 4),

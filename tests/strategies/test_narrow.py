@@ -38,6 +38,16 @@ def rounded(model: TaskModel, form: Format) -> TaskModel:
     return model
 
 
+def moved(applied: Applied) -> Applied:
+    """What trains, set to other values, the same for every model with as much of it."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in applied.model.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 4)
+    return applied
+
+
 def gradients(applied: Applied, batch: Batch) -> dict[str, Tensor]:
     torch.autograd.backward(applied.model.eval()(**batch).square().sum())
     return {name: p.grad for name, p in applied.model.named_parameters() if p.grad is not None}
@@ -45,11 +55,17 @@ def gradients(applied: Applied, batch: Batch) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["bitfit", "random_uniform"])
 def test_gradients_are_those_of_the_rounded_matrices_bit_by_bit(
-    family: str, form: str, tiny_model: TinyModel, tiny_batch: Batch
+    name: str, family: str, form: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
-    ours = gradients(apply(f"bitfit+{form}", tiny_model(family)), tiny_batch)
-    theirs = gradients(apply("bitfit", rounded(tiny_model(family), FORMATS[form])), tiny_batch)
+    ours, theirs = (
+        gradients(moved(apply(strategy, model)), tiny_batch)
+        for strategy, model in (
+            (f"{name}+{form}", tiny_model(family)),
+            (name, rounded(tiny_model(family), FORMATS[form])),
+        )
+    )
     assert ours.keys() == theirs.keys()
     for name, gradient in theirs.items():
         assert torch.equal(ours[name], gradient), name
@@ -110,7 +126,7 @@ def test_parameters_that_several_modules_own_are_stored_once(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", ["bitfit", "last_layers:1", "frozen"])
+@pytest.mark.parametrize("name", ["bitfit", "random_uniform", "random_uniform:embeddings", "last_layers:1", "frozen"])
 def test_a_delta_rounds_the_base_it_is_put_on_and_gives_it_back(
     name: str, form: str, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
 ) -> None:

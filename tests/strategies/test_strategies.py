@@ -1,8 +1,9 @@
 """The contract every strategy keeps; a new line in the table is covered without another word."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,14 @@ from bench.audit import Auditor
 from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
-from families import ENCODERS
+from families import ENCODERS, VOCABULARY
 from strategies import StrategyError, delta
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
+SUBSETS = [name for name in strategies.TABLE if name.startswith("random_") or name.endswith("_subset")]
 HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("classification", None),
     ("classification", "mean"),
@@ -29,11 +31,28 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
 ]
 
 
-def apply(name: str, model: nn.Module, mask_seed: int = 5) -> Applied:
+def apply(name: str, model: nn.Module, mask_seed: int = 5, budget: int | None = None) -> Applied:
+    """Apply a strategy where there is a task to look at, with batches and a loss of its own."""
     for part in strategies.parse(name):
         if part.entry.extra:
             pytest.importorskip(part.entry.extra)
-    return strategies.resolve(name)(model, Context(np.random.default_rng(mask_seed)))
+    context = Context(np.random.default_rng(mask_seed), batches=task_batches, loss=task_loss, budget=budget)
+    return strategies.resolve(name)(model, context)
+
+
+def task_batches() -> Iterator[Batch]:
+    """Random tokens without end, the same at each call."""
+    generator = torch.Generator().manual_seed(11)
+    while True:
+        ids = torch.randint(5, VOCABULARY, (4, 7), generator=generator)
+        yield {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0]}
+
+
+def task_loss(logits: Tensor, batch: Any) -> Tensor:
+    """A loss that depends on the labels."""
+    targets = batch["labels"].reshape(-1, *[1] * (logits.dim() - 1)) / VOCABULARY
+    loss: Tensor = (logits - targets).square().mean()
+    return loss
 
 
 def loss_of(applied: Applied, batch: Batch) -> Tensor:
@@ -174,11 +193,96 @@ def test_what_an_architecture_cannot_have_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_torch_random_state_is_left_alone(name: str, tiny_model: TinyModel) -> None:
-    model = tiny_model("bert")
-    before = torch.get_rng_state()
-    apply(name, model)
+def test_random_state_modes_and_gradients_are_left_alone(name: str, tiny_model: TinyModel) -> None:
+    model = tiny_model("bert").train()
+    model.encoder.get_submodule("pooler").eval()
+    before, modes = torch.get_rng_state(), {m: m.training for m in model.modules()}
+    applied = apply(name, model)
     assert torch.equal(torch.get_rng_state(), before)
+    assert {m: m.training for m in applied.model.modules() if m in modes}.items() <= modes.items()
+    assert all(parameter.grad is None for parameter in applied.model.parameters())
+
+
+@pytest.mark.parametrize("name", [n for n, entry in strategies.TABLE.items() if entry.alone])
+@pytest.mark.parametrize("family", ["bert", "minilm", "roberta", "deberta-v3", "gpt2"])
+def test_gradient_checkpointing_gives_the_same_gradients(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    if (name, family) not in APPLICABLE:
+        pytest.skip("this architecture has no such role")
+    plain, sparing = (apply(name, tiny_model(family)) for _ in range(2))
+    sparing.model.get_submodule("encoder").gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    for applied in (plain, sparing):
+        applied.model.train()
+        torch.manual_seed(1)
+        torch.autograd.backward(loss_of(applied, tiny_batch))
+        applied.before_step(0)
+    theirs = dict(sparing.model.named_parameters())
+    assert any(parameter.grad is not None for parameter in theirs.values())
+    for leaf, parameter in plain.model.named_parameters():
+        assert (theirs[leaf].grad is None) == (parameter.grad is None)
+        if parameter.grad is not None:
+            torch.testing.assert_close(theirs[leaf].grad, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "albert", "gpt2")])
+def test_training_resumed_halfway_goes_on_bit_by_bit(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    def begin() -> tuple[Applied, torch.optim.Optimizer]:
+        applied = apply(name, tiny_model(family))
+        applied.model.train()
+        trained = [parameter for parameter in applied.model.parameters() if parameter.requires_grad]
+        return applied, torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.0, fused=True)
+
+    def go_on(applied: Applied, optimizer: torch.optim.Optimizer, steps: range) -> None:
+        for step in steps:
+            torch.manual_seed(step)
+            torch.autograd.backward(loss_of(applied, tiny_batch) + applied.penalty())
+            applied.before_step(step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    first, optimizer = begin()
+    go_on(first, optimizer, range(2))
+    saved = copy.deepcopy((first.model.state_dict(), optimizer.state_dict()))
+    go_on(first, optimizer, range(2, 4))
+
+    again, other = begin()
+    again.model.load_state_dict(saved[0])
+    other.load_state_dict(saved[1])
+    go_on(again, other, range(2, 4))
+    one, two = (applied.finished().model.state_dict() for applied in (first, again))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(two[key], tensor) for key, tensor in one.items())
+
+
+@pytest.mark.parametrize("name", SUBSETS)
+@pytest.mark.parametrize("budget", [1, 300, 5000])
+def test_a_budget_sets_the_size(name: str, budget: int, tiny_model: TinyModel, tiny_batch: Batch) -> None:
+    base = tiny_model("bert")
+    auditor = Auditor(base, tiny_batch)
+    applied = apply(name, copy.deepcopy(base), budget=budget)
+    assert applied.expected.count == applied.expected.budget == budget
+    assert not any(auditor.after_apply(applied).values())
+
+
+@pytest.mark.parametrize("name", SUBSETS)
+def test_a_budget_beyond_what_there_is_is_refused(name: str, tiny_model: TinyModel) -> None:
+    with pytest.raises(strategies.StrategyError, match=r"train 100000 weights and has \d+ to choose from") as error:
+        apply(name, tiny_model("bert"), budget=100_000)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SUBSETS)
+def test_a_model_without_biases_needs_a_budget(name: str, tiny_model: TinyModel) -> None:
+    model = tiny_model("bert")
+    for module in model.encoder.modules():
+        if getattr(module, "bias", None) is not None:
+            module.register_parameter("bias", None)
+    with pytest.raises(strategies.StrategyError, match=r"has no biases whose count .* give it a budget"):
+        apply(name, model)
+    assert apply(name, model, budget=40).expected.count == 40
 
 
 @pytest.mark.parametrize("name", [name for name, entry in strategies.TABLE.items() if entry.same_as])

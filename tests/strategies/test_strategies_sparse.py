@@ -1,7 +1,10 @@
 """Random subsets: what is drawn, and gradients at the drawn coordinates alone."""
 
 import copy
-from collections.abc import Callable
+import gc
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,14 +12,17 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 import strategies
+from bench.measure.live import LiveTensors, model_tensors
 from bench.models import TaskModel
-from strategies import draw, sparse
+from strategies import draw, gradient_subset, sparse
 from strategies.draw import Drawn
 from strategies.interface import Applied, Context
-from strategies.sparse import SparseLinear
+from strategies.recompute import can_recompute, recompute
+from strategies.sparse import SparseEmbedding, SparseLinear
 
 TinyModel = Callable[..., TaskModel]
 
@@ -95,12 +101,18 @@ def drawings(rows: int, columns: int, seed: int = 0) -> list[Drawn]:
 
 @pytest.mark.parametrize("drawn", drawings(5, 8), ids=lambda d: f"{d.axis}-{d.indices.size}")
 @pytest.mark.parametrize("shape", [(4,), (3, 4)])
-@pytest.mark.parametrize("chunk_bytes", [1, 2**24])
+@pytest.mark.parametrize(("chunk", "dense_share"), [(1, 1.0), (2**20, 1.0), (2**20, 0.0)])
 @pytest.mark.parametrize("inputs", [8, 5], ids=["linear", "transposed"])
 def test_gradients_equal_dense_ones_in_float64(
-    drawn: Drawn, shape: tuple[int, ...], chunk_bytes: int, inputs: int, monkeypatch: pytest.MonkeyPatch
+    drawn: Drawn,
+    shape: tuple[int, ...],
+    chunk: int,
+    dense_share: float,
+    inputs: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sparse, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(sparse, "CHUNK", chunk)
+    monkeypatch.setattr(sparse, "DENSE_SHARE", dense_share)
     generator = torch.Generator().manual_seed(1)
     # Either way the weight is stored as 5 x 8, which is what was drawn from.
     dense = nn.Linear(8, 5, dtype=torch.float64) if inputs == 8 else Conv1D(nf=8, nx=5).double()  # type: ignore[no-untyped-call]
@@ -125,20 +137,180 @@ def apply(name: str, model: nn.Module) -> Applied:
     return strategies.resolve(name)(model, Context(np.random.default_rng(4)))
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_rowcol"])
-@pytest.mark.parametrize("family", ["bert", "distilbert", "albert", "deberta-v3", "gpt2"])
+@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "albert", "deberta-v3", "gpt2"])
+@pytest.mark.parametrize("dense_share", [0.0, 1.0])
 def test_gradients_inside_a_model_equal_those_of_full_fine_tuning(
-    name: str, family: str, tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
+    name: str,
+    family: str,
+    dense_share: float,
+    tiny_model: TinyModel,
+    tiny_batch: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    full, part = (apply(n, tiny_model(family).double().eval()) for n in ("full", name))
+    monkeypatch.setattr(sparse, "DENSE_SHARE", dense_share)
+    batch = dict(tiny_batch)
+    if family == "roberta":  # whose padding has an id, and a row of the embedding that never learns
+        batch["input_ids"] = tiny_batch["input_ids"].masked_fill(tiny_batch["attention_mask"] == 0, 1)
+    full, part = (apply(n, tiny_model(family).double().train()) for n in ("full", name))
     for applied in (full, part):
-        torch.autograd.backward(applied.model(**tiny_batch).square().sum())
+        torch.manual_seed(0)
+        torch.autograd.backward(applied.model(**batch).square().sum())
     for weight, indices in part.expected.changes.items():
         values = part.model.get_parameter(weight.removesuffix("weight") + "values").grad
         dense = full.model.get_parameter(weight).grad
         assert isinstance(dense, Tensor)
         assert values is not None
         torch.testing.assert_close(values, dense.flatten()[indices], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2])
+@pytest.mark.parametrize("count", [1, 13, 40])
+def test_an_embedding_has_the_gradient_of_a_dense_one(padding_idx: int | None, count: int) -> None:
+    dense = nn.Embedding(10, 4, padding_idx=padding_idx, dtype=torch.float64)
+    drawn = draw.uniform(np.random.default_rng(1), {"w": (10, 4)}, count)["w"]
+    layer = SparseEmbedding(copy.deepcopy(dense), drawn)
+    ids = torch.tensor([[2, 7, 7, 0], [9, 2, 7, 3]])
+    upstream = torch.randn((2, 4, 4), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for module in (dense, layer):
+        torch.autograd.backward(module(ids), upstream)
+    assert isinstance(dense.weight.grad, Tensor)
+    torch.testing.assert_close(layer.values.grad, dense.weight.grad.flatten()[drawn.indices], rtol=1e-12, atol=1e-12)
+    assert layer.weight.grad is None
+
+
+def largest_of(scores: dict[str, Tensor], count: int) -> set[tuple[str, int]]:
+    """The coordinates of the highest scores, looked for in one long list."""
+    ranked = sorted(((float(s), n, i) for n, t in scores.items() for i, s in enumerate(t.flatten())), reverse=True)
+    return {(name, index) for _, name, index in ranked[:count]}
+
+
+def chosen(applied: Applied) -> set[tuple[str, int]]:
+    """What a subset chose: names of weights and flat coordinates."""
+    changes = applied.expected.changes.items()
+    return {(name, int(i)) for name, indices in changes if indices is not None for i in indices}
+
+
+@pytest.mark.parametrize("budget", [1, 50, 2000])
+def test_the_largest_weights_are_chosen(budget: int, tiny_model: TinyModel) -> None:
+    base = tiny_model("bert")
+    inside = {n: p for n, p in base.named_parameters() if ".layer." in n and p.dim() == 2}
+    applied = strategies.resolve("magnitude_subset")(base, Context(np.random.default_rng(0), budget=budget))
+    assert chosen(applied) == largest_of({name: p.detach().abs() for name, p in inside.items()}, budget)
+
+
+def test_the_weights_of_the_largest_squared_gradients_are_chosen(
+    tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
+) -> None:
+    def halves() -> Iterator[dict[str, Tensor]]:
+        for half in itertools.cycle((slice(0, 3), slice(3, 6))):
+            yield {name: tensor[half] for name, tensor in tiny_batch.items()} | {"labels": torch.arange(3.0)}
+
+    def loss(logits: Tensor, batch: Any) -> Tensor:
+        error: Tensor = logits.sum(1) - batch["labels"]
+        return error.square().mean()
+
+    model = tiny_model("bert").eval()
+    inside = {n: p for n, p in model.named_parameters() if ".layer." in n and p.dim() == 2}
+    scores = {name: torch.zeros_like(p) for name, p in inside.items()}
+    for batch in itertools.islice(halves(), gradient_subset.BATCHES):
+        logits = model(batch["input_ids"], batch["attention_mask"])
+        for name, gradient in zip(
+            inside, torch.autograd.grad(loss(logits, batch), list(inside.values())), strict=True
+        ):
+            scores[name] += gradient.square()
+    context = Context(np.random.default_rng(0), batches=halves, loss=loss, budget=100)
+    applied = strategies.resolve("gradient_subset")(tiny_model("bert").train(), context)
+    assert len(chosen(applied) ^ largest_of(scores, 100)) <= 2  # two scores may be nearly equal
+
+
+@pytest.mark.parametrize("missing", ["batches", "loss"])
+def test_gradients_need_a_task(missing: str, tiny_model: TinyModel, tiny_batch: dict[str, Tensor]) -> None:
+    task: dict[str, Any] = {"batches": lambda: iter([tiny_batch]), "loss": lambda logits, _: logits.sum()}
+    del task[missing]
+    model = tiny_model("bert").train()
+    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    with pytest.raises(strategies.StrategyError, match=r"^strategy 'gradient_subset': it looks at gradients"):
+        strategies.resolve("gradient_subset")(model, Context(np.random.default_rng(0), **task))
+    assert {parameter: parameter.requires_grad for parameter in model.parameters()} == flags
+    assert all(module.training for module in model.modules())
+
+
+def saved_bytes(applied: Applied, batch: dict[str, Tensor]) -> int:
+    """Bytes of the tensors a training step keeps between forward and backward, those of the model left out."""
+    tracker = LiveTensors()
+    with tracker:
+        tracker.watch((*model_tensors(applied.model), *batch.values()))
+        before = tracker.live_bytes
+        logits: Tensor = applied.model.train()(**batch)
+        return tracker.live_bytes - before - logits.nbytes
+
+
+@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("family", ["bert", "minilm", "roberta", "distilbert", "gpt2"])
+def test_no_more_is_kept_for_backward_than_by_bitfit(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
+) -> None:
+    kept = {}
+    for one in (name, "bitfit"):
+        applied = apply(one, tiny_model(family))
+        for module in applied.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0  # in attention it would keep torch from the kernel that keeps its output
+        kept[one] = saved_bytes(applied, tiny_batch)
+    # Embeddings keep the ids of words, positions and types where they train.
+    assert 0 < kept[name] <= kept["bitfit"] + 3 * tiny_batch["input_ids"].nbytes
+
+
+def test_a_layer_saves_its_input_where_it_cannot_be_computed_again() -> None:
+    norm, x = nn.LayerNorm(4), torch.ones(3, 4, requires_grad=True) * 2
+    assert can_recompute(norm(x))
+    assert can_recompute(torch.nn.functional.gelu(x))
+    assert not can_recompute(x)
+    assert not can_recompute(norm(x).relu())
+    assert not can_recompute(norm(x)[:, :2])
+    written = norm(x)
+    with torch.no_grad():
+        written.add_(1)
+    assert not can_recompute(written)
+    with torch.autograd.graph.save_on_cpu():
+        assert not can_recompute(norm(x))
+    with torch.no_grad():
+        assert not can_recompute(norm(x))
+
+
+@pytest.mark.parametrize("columns", [None, [2, 0, 0]])
+def test_what_is_computed_again_is_what_was(columns: list[int] | None) -> None:
+    x = torch.randn((2, 3, 4), dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_() * 1.0
+    norm = nn.LayerNorm(4, dtype=torch.float64)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    plain = nn.LayerNorm(4, elementwise_affine=False)
+    for make in (norm, plain, nn.GELU(), nn.GELU("tanh"), nn.SiLU(), ACT2FN["gelu_new"], ACT2FN["quick_gelu"]):
+        out = make(x)
+        assert can_recompute(out)
+        assert out.grad_fn is not None
+        index = None if columns is None else torch.tensor(columns, dtype=torch.int32)
+        flat = out.detach().reshape(-1, 4)
+        again = recompute(out.grad_fn, index)
+        torch.testing.assert_close(again, flat if index is None else flat[:, index], rtol=1e-12, atol=1e-12)
+
+
+def test_nothing_of_a_step_outlives_it(tiny_model: TinyModel, tiny_batch: dict[str, Tensor]) -> None:
+    applied = apply("random_uniform", tiny_model("bert"))
+    tracker = LiveTensors()
+    gc.disable()
+    try:
+        with tracker:
+            tracker.watch((*model_tensors(applied.model), *tiny_batch.values()))
+            before = tracker.live_bytes
+            torch.autograd.backward(applied.model.train()(**tiny_batch).sum())
+            applied.model.zero_grad(set_to_none=True)
+            assert tracker.live_bytes == before
+            applied.model.train()(**tiny_batch)
+            assert tracker.live_bytes == before
+    finally:
+        gc.enable()
 
 
 def test_no_dense_gradient_and_no_gradient_of_frozen_weights_exists(

@@ -13,6 +13,8 @@ COMBINED = [
     "layernorm+adapter_houlsby",
     "bitfit+bf16",
     "lora+bf16",
+    "random_uniform+bf16",
+    "gradient_subset+int8",
 ]
 NAMES = [
     *ALONE,
@@ -25,6 +27,7 @@ NAMES = [
     "layernorm:bias@0",
     "last_layers:1",
     "bitfit+add",
+    "random_uniform:embeddings",
     *COMBINED,
 ]
 # Norms elsewhere, and no draw from a layer that trains a part of its bias.

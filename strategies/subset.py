@@ -1,0 +1,66 @@
+"""A subset of the weights trains: chosen one way or another, and put into sparse layers."""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from strategies.draw import Drawn
+from strategies.errors import StrategyError
+from strategies.expectation import drawn_subset
+from strategies.interface import Applied, Context
+from strategies.roles import Base, base_of, bias_count, embeddings, layer_linears, put_module, train_only
+from strategies.sparse import Sparse, SparseEmbedding, SparseLinear
+
+Matrices = Mapping[str, nn.Linear | Conv1D | nn.Embedding]
+"""Modules that hold a weight matrix, by their names in the task model."""
+
+Choose = Callable[[Matrices, int], dict[str, Drawn]]
+"""Chooses a number of coordinates from the weights of matrices."""
+
+
+def train_subset(model: nn.Module, context: Context, choose: Choose, *, with_embeddings: bool = False) -> Applied:
+    """What `choose` picks from the weight matrices of the layers trains, in sparse layers in the place of theirs.
+
+    `with_embeddings` has it pick from the embedding matrices too. Raises StrategyError where the architecture of
+    `model` is not known or where there is not as much to pick as there should be.
+    """
+    base = base_of(model, context)
+    matrices = subset_matrices(base, with_embeddings=with_embeddings)
+    chosen = choose(matrices, subset_size(base, context, matrices))
+    train_only(model, context, ())
+    sparse = {path: _sparse(matrices[path], drawn) for path, drawn in chosen.items()}
+    for path, module in sparse.items():
+        put_module(model, path, module)
+
+    def finalize() -> None:
+        for path, module in sparse.items():
+            module.write()
+            put_module(model, path, module.replaced)
+
+    expected = drawn_subset(base, chosen, "values", context.budget, with_embeddings=with_embeddings)
+    return Applied(model, expected, finalize=finalize)
+
+
+def subset_matrices(base: Base, *, with_embeddings: bool = False) -> Matrices:
+    """The matrices to choose from. Raises StrategyError where the architecture is not known."""
+    linears = layer_linears(base)
+    return {**linears, **embeddings(base)} if with_embeddings else linears
+
+
+def subset_size(base: Base, context: Context, matrices: Matrices) -> int:
+    """How many weights to choose from `matrices`: the budget, by default as many as there are biases.
+
+    Raises StrategyError where there are no biases, or more to choose than there are weights.
+    """
+    count = bias_count(base) if context.budget is None else context.budget
+    there = sum(matrix.weight.numel() for matrix in matrices.values())
+    if count > there:
+        raise StrategyError(
+            f"it should train {count} weights, and only {there} are there to choose from; lower the budget"
+        )
+    return count
+
+
+def _sparse(matrix: nn.Linear | Conv1D | nn.Embedding, drawn: Drawn) -> Sparse:
+    return SparseEmbedding(matrix, drawn) if isinstance(matrix, nn.Embedding) else SparseLinear(matrix, drawn)
