@@ -130,7 +130,7 @@ class _Stored:
             parametrize.register_parametrization(module, own, _Widened(form, self._scale), unsafe=True)
             if looks_up:
                 # Widened as a whole, a vocabulary would be the largest tensor of a step.
-                module.forward = functools.partial(_look_up, parameter, form, self._scale)  # type: ignore[method-assign]
+                module.forward = functools.partial(_look_up, parameter, form, self._scale)
 
     def restore(self) -> None:
         """Make it a plain float32 parameter again, with the values that it had while narrow."""

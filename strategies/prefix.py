@@ -51,7 +51,12 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
 def _put_in_front(
     room: Room, encoder: nn.Module, arguments: tuple[Any, ...], inputs: Inputs
 ) -> tuple[tuple[Any, ...], Inputs]:
-    """The prefix as what went before the text."""
+    """The prefix as what went before the text.
+
+    Raises StrategyError under gradient checkpointing, which leaves out what went before when it computes again.
+    """
+    if encoder.training and getattr(encoder, "is_gradient_checkpointing", False):
+        raise StrategyError("prefix cannot train with gradient checkpointing, which drops keys and values of before")
     states = encoder.get_parameter(NAME)
     past = DynamicCache()
     for layer, (key, value) in enumerate(states):

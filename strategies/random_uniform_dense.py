@@ -12,7 +12,7 @@ from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import base_of, train_only, weight_shapes
-from strategies.subset import subset_matrices, subset_size
+from strategies.subset import to_choose
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
@@ -21,8 +21,8 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     Raises StrategyError where the model has no biases to count, too few weights, or an architecture that is not known.
     """
     base = base_of(model, context)
-    matrices = subset_matrices(base)
-    drawn = draw.uniform(context.generator, weight_shapes(matrices), subset_size(base, context, matrices))
+    matrices, count = to_choose(base, context)
+    drawn = draw.uniform(context.generator, weight_shapes(matrices), count)
     train_only(model, context, frozenset(f"{path}.weight" for path in drawn))
     selected = [
         (matrices[path].weight, torch.from_numpy(coordinates.indices).to(matrices[path].weight.device))

@@ -26,8 +26,8 @@ def train_subset(model: nn.Module, context: Context, choose: Choose, *, with_emb
     `model` is not known or where there is not as much to pick as there should be.
     """
     base = base_of(model, context)
-    matrices = subset_matrices(base, with_embeddings=with_embeddings)
-    chosen = choose(matrices, subset_size(base, context, matrices))
+    matrices, count = to_choose(base, context, with_embeddings=with_embeddings)
+    chosen = choose(matrices, count)
     train_only(model, context, ())
     sparse = {path: _sparse(matrices[path], drawn) for path, drawn in chosen.items()}
     for path, module in sparse.items():
@@ -42,24 +42,18 @@ def train_subset(model: nn.Module, context: Context, choose: Choose, *, with_emb
     return Applied(model, expected, finalize=finalize)
 
 
-def subset_matrices(base: Base, *, with_embeddings: bool = False) -> Matrices:
-    """The matrices to choose from. Raises StrategyError where the architecture is not known."""
-    linears = layer_linears(base)
-    return {**linears, **embeddings(base)} if with_embeddings else linears
+def to_choose(base: Base, context: Context, *, with_embeddings: bool = False) -> tuple[Matrices, int]:
+    """The matrices to choose from, and how many weights: the budget, by default as many as there are biases.
 
-
-def subset_size(base: Base, context: Context, matrices: Matrices) -> int:
-    """How many weights to choose from `matrices`: the budget, by default as many as there are biases.
-
-    Raises StrategyError where there are no biases, or more to choose than there are weights.
+    Raises StrategyError where there are no biases, fewer weights than that, or the architecture is not known.
     """
     count = bias_count(base) if context.budget is None else context.budget
+    linears = layer_linears(base)
+    matrices: Matrices = {**linears, **embeddings(base)} if with_embeddings else linears
     there = sum(matrix.weight.numel() for matrix in matrices.values())
     if count > there:
-        raise StrategyError(
-            f"it should train {count} weights, and only {there} are there to choose from; lower the budget"
-        )
-    return count
+        raise StrategyError(f"it should train {count} weights and has {there} to choose from; lower the budget")
+    return matrices, count
 
 
 def _sparse(matrix: nn.Linear | Conv1D | nn.Embedding, drawn: Drawn) -> Sparse:

@@ -210,6 +210,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(
 ) -> None:
     if (name, family) not in APPLICABLE:
         pytest.skip("this architecture has no such role")
+    if name == "prefix":
+        pytest.skip("prefix is refused under gradient checkpointing")
     plain, sparing = (apply(name, tiny_model(family)) for _ in range(2))
     sparing.model.get_submodule("encoder").gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     for applied in (plain, sparing):
@@ -223,6 +225,14 @@ def test_gradient_checkpointing_gives_the_same_gradients(
         assert (theirs[leaf].grad is None) == (parameter.grad is None)
         if parameter.grad is not None:
             torch.testing.assert_close(theirs[leaf].grad, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_prefix_is_refused_under_gradient_checkpointing(tiny_model: TinyModel, tiny_batch: Batch) -> None:
+    model = apply("prefix", tiny_model("bert")).model.train()
+    model.get_submodule("encoder").gradient_checkpointing_enable()  # type: ignore[operator]
+    with pytest.raises(StrategyError, match="prefix cannot train with gradient checkpointing"):
+        model(**tiny_batch)
+    model.eval()(**tiny_batch)
 
 
 @pytest.mark.parametrize(("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "albert", "gpt2")])
