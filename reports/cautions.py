@@ -5,7 +5,7 @@ from reports.formats import metric
 from reports.run import Task
 from reports.sentences import Marks
 from reports.statistics import UNUSABLE_FLOOR, share_half_width
-from reports.verdict import Verdict
+from reports.verdict import Verdict, against, best_arm
 
 # A score that is known no better than this, in points of 100, tells few strategies apart.
 COARSE_POINTS = 5.0
@@ -13,8 +13,30 @@ COARSE_POINTS = 5.0
 
 def cautions(verdict: Verdict, marks: Marks) -> tuple[str, ...]:
     """Everything of one model that its figures do not show by themselves."""
-    scores = (text for task in verdict.model.tasks for text in few_examples(task, marks))
+    scores = (text for task in verdict.model.tasks for text in task_cautions(task, marks))
     return (*scores, *unusable_times(verdict.shape, verdict.floor))
+
+
+def task_cautions(task: Task, marks: Marks) -> tuple[str, ...]:
+    """Everything of one task that its figures do not show by themselves."""
+    return (*few_examples(task, marks), *nothing_learned(task, marks))
+
+
+def nothing_learned(task: Task, marks: Marks) -> tuple[str, ...]:
+    """A line where full fine-tuning is not told from a frozen encoder, whose head alone trains; else nothing."""
+    full, frozen = best_arm(task, "full"), best_arm(task, "frozen")
+    if full is None or frozen is None or task.headline is None:
+        return ()
+    headline = metric(task.headline)
+    lead = against(full, frozen, lambda result: result.headline_score)
+    if lead is None or lead.interval is None or (lead.decided and headline.merit(lead.mean) > headline.merit(0.0)):
+        return ()
+    mean, interval = formats.difference(headline, lead)
+    return (
+        f"On {marks.named(task).text} training the encoder gains nothing that can be told: full fine-tuning against a "
+        f"frozen encoder is {mean} ({interval}). Differences between strategies there, those of gaps included, say "
+        "little of the strategies.",
+    )
 
 
 def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from bench.cell import QualityCell
 from bench.record import Record
 from reports import formats, page, run, terminal
 from reports.cautions import cautions
@@ -66,6 +67,42 @@ def test_a_score_of_few_examples_is_said_to_be_one(
         assert text.startswith(
             f"questions is scored on {examples:,} examples: one score may lie up to {points} points"
         )
+
+
+def ahead(points: float, headline: str) -> Callable[[Record], Record]:
+    """Puts full fine-tuning so many points over the frozen encoder, give or take a point from seed to seed."""
+
+    def alter(record: Record) -> Record:
+        if record.quality is None or not isinstance(record.cell, QualityCell):
+            return record
+        seed, of_full = record.cell.seed, record.cell.strategy == "full"
+        value = 0.5 + (points / 100 + (seed - 1) / 100) * of_full
+        split = record.quality.evaluation.model_copy(update={"examples": 2000, "scores": {headline: value}})
+        splits = dict.fromkeys(("evaluation", "selection", "train_sample"), split)
+        changed = record.quality.model_copy(update={"headline": headline, **splits})
+        return record.model_copy(update={"quality": changed})
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    ("points", "headline", "told"),
+    [
+        (20.0, "accuracy", False),
+        (0.0, "accuracy", True),
+        (-20.0, "accuracy", True),
+        (20.0, "mean_absolute_error", True),
+        (-20.0, "mean_absolute_error", False),
+    ],
+)
+def test_where_a_frozen_encoder_does_as_well_nothing_was_learned(
+    points: float, headline: str, told: bool, tmp_path: Path
+) -> None:
+    plan = {"strategies": ("full", "bitfit", "frozen"), "alter": ahead(points, headline)}
+    found = said(make_run(tmp_path / "run", Plan(**vars(QUESTIONS) | plan)))
+    assert [text.startswith("On questions training the encoder gains nothing") for text in found] == [True] * told
+    alone = Plan(**vars(QUESTIONS) | plan | {"strategies": ("full", "bitfit")})
+    assert said(make_run(tmp_path / "alone", alone)) == ()
 
 
 def test_few_examples_are_said_in_the_verdict_and_in_the_section(tmp_path: Path) -> None:
