@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from strategies.errors import StrategyError
-from strategies.table import TABLE, Entry
+from strategies.table import STORES, TABLE, Entry
 
 _LAYERS = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -188,6 +188,9 @@ def _check_combination(parts: list[Part], name: str) -> None:
             raise StrategyError(f"strategy {name!r} names {part.stem!r} twice; name it once")
         if not part.entry.combines and sum(other.entry.alone for other in parts) > 1:
             raise StrategyError(f"strategy {name!r}: {part.stem!r} cannot be combined with others")
+    forms = [part.stem for part in parts if part.entry.order == STORES]
+    if len(forms) > 1:
+        raise StrategyError(f"strategy {name!r} stores the rest in {' and in '.join(forms)}; name one of them")
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")
 

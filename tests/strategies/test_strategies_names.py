@@ -80,6 +80,7 @@ def test_names_of_one_choice_have_one_form(name: str, canonical: str) -> None:
     ("name", "message"),
     [
         ("full+bitfit", "'full' cannot be combined with others"),
+        ("bitfit+int8+bf16", "stores the rest in bf16 and in int8; name one of them"),
         ("bitfit+bitfit:query", "names 'bitfit' twice"),
         ("bitfit+layernrm", "unknown strategy 'layernrm'; did you mean 'layernorm'?"),
         ("random_uniform@0", "'random_uniform' cannot be kept to some layers; leave out '@0'"),
