@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -50,16 +51,16 @@ class AdaptedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear | Conv1D, adapter: Bottleneck) -> None:
         super().__init__()
-        # In a tuple, so that its parameters are not found under two names.
-        self._linear = (linear,)
+        self.transposed = isinstance(linear, Conv1D)
         self.weight = linear.weight
         self.bias = linear.bias
         self.adapter = adapter
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (..., in) to (..., out)."""
-        (linear,) = self._linear
-        adapted: Tensor = self.adapter(linear(x))
+        # By its own parameters, whatever form they are stored in.
+        weight = self.weight.t() if self.transposed else self.weight
+        adapted: Tensor = self.adapter(F.linear(x, weight, self.bias))
         return adapted
 
 

@@ -191,6 +191,9 @@ def _check_combination(parts: list[Part], name: str) -> None:
     forms = [part.stem for part in parts if part.entry.order == STORES]
     if len(forms) > 1:
         raise StrategyError(f"strategy {name!r} stores the rest in {' and in '.join(forms)}; name one of them")
+    whole = next((part.stem for part in parts if not part.entry.narrows), None)
+    if forms and whole is not None:
+        raise StrategyError(f"strategy {name!r}: beside {whole!r} no matrix stays frozen to be stored in {forms[0]}")
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")
 

@@ -78,6 +78,7 @@ class Entry:
     order      in a combination those of a lower one are applied first: PREPARES, SELECTS, INSERTS or STORES
     alone      whether it is a strategy by itself, and not only as part of a combination
     combines   whether it may be combined with others that train something
+    narrows    whether the rest of the encoder may be stored in fewer bytes beside it
     extra      the extra of this program it needs, by name; empty for none
     """
 
@@ -96,6 +97,7 @@ class Entry:
     order: int = SELECTS
     alone: bool = True
     combines: bool = True
+    narrows: bool = True
     extra: str = ""
 
 
@@ -106,7 +108,7 @@ PRUNED = Size("share of the encoder", whole=False, default=0.005)
 _ROLE_WORDS = dict.fromkeys(ROLES, "a role") | {word: f"the roles {', '.join(GROUPS[word])}" for word in GROUPS}
 
 TABLE: dict[str, Entry] = {
-    "full": Entry("strategies.full", "Trains every parameter of the encoder.", combines=False),
+    "full": Entry("strategies.full", "Trains every parameter of the encoder.", combines=False, narrows=False),
     "bitfit": Entry(
         "strategies.bitfit",
         "Trains every bias of the encoder, those of the LayerNorms and of a pretrained pooler included.",
@@ -143,6 +145,7 @@ TABLE: dict[str, Entry] = {
         sized=True,
         random=True,
         decays=False,
+        narrows=False,
     ),
     "magnitude_subset": Entry(
         "strategies.magnitude_subset",
@@ -182,6 +185,7 @@ TABLE: dict[str, Entry] = {
         size=PRUNED,
         sized=True,
         combines=False,
+        narrows=False,
     ),
     "diff_pruning_structured": Entry(
         "strategies.diff_pruning_structured",
@@ -190,6 +194,7 @@ TABLE: dict[str, Entry] = {
         size=PRUNED,
         sized=True,
         combines=False,
+        narrows=False,
     ),
     "frozen": Entry("strategies.frozen", "Trains the head alone; the encoder stays as it was.", combines=False),
     "frozen_cached": Entry(

@@ -1,5 +1,6 @@
 """Frozen matrices in fewer bytes: the arithmetic of the rounded matrices, less memory, a plain model at the end."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import strategies
+from applicable import APPLICABLE
+from bench.audit import Auditor
 from bench.measure.live import LiveTensors, model_tensors
 from bench.models import TaskModel
 from strategies import StrategyError, delta, loading
@@ -26,7 +29,15 @@ FAMILIES = ["bert", "distilbert", "electra", "deberta-v3", "albert", "gpt2"]
 
 
 def apply(name: str, model: nn.Module) -> Applied:
-    return strategies.resolve(name)(model, Context(np.random.default_rng(3)))
+    for part in strategies.parse(name):
+        if part.entry.extra:
+            pytest.importorskip(part.entry.extra)
+    ids = torch.arange(5, 25).view(4, 5)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    context = Context(
+        np.random.default_rng(3), batches=lambda: iter([batch]), loss=lambda logits, _: logits.square().mean()
+    )
+    return strategies.resolve(name)(model, context)
 
 
 def rounded(model: TaskModel, form: Format) -> TaskModel:
@@ -157,9 +168,50 @@ def test_int8_is_within_half_a_step_of_each_row() -> None:
     assert ((Int8().widen(narrow, scale) - wide).abs() <= 0.5001 * step).all()
 
 
-def test_where_nothing_is_frozen_there_is_nothing_to_store(tiny_model: TinyModel) -> None:
-    with pytest.raises(StrategyError, match=r"'full\+bf16': no matrix of the encoder is frozen"):
-        apply("full+bf16", tiny_model("bert"))
+FREEZING = [name for name, entry in strategies.TABLE.items() if entry.alone and entry.narrows]
+# Which weights these choose depends on the weights, and so on whether they are rounded yet.
+CHOOSING = ("magnitude_subset", "gradient_subset")
+PAIRS = [(name, family) for name in FREEZING for family in ("bert", "gpt2") if (name, family) in APPLICABLE]
+
+
+@pytest.mark.parametrize(("name", "family"), [(n, f) for n, f in PAIRS if n not in CHOOSING])
+def test_every_strategy_has_the_gradients_of_the_rounded_matrices(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    ours = gradients(moved(apply(f"{name}+int8", tiny_model(family))), tiny_batch)
+    theirs = gradients(moved(apply(name, rounded(tiny_model(family), FORMATS["int8"]))), tiny_batch)
+    assert ours.keys() == theirs.keys()
+    for leaf, gradient in theirs.items():
+        torch.testing.assert_close(ours[leaf], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "family"), PAIRS)
+def test_every_strategy_passes_its_audit_beside_narrow_matrices(
+    name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
+) -> None:
+    base = tiny_model(family)
+    auditor = Auditor(base, tiny_batch)
+    applied = apply(f"{name}+int8", copy.deepcopy(base))
+    auditor.after_apply(applied)
+    parameters = [parameter for parameter in applied.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
+    applied.model.train()
+    for step in range(2):
+        torch.autograd.backward(applied.model(**tiny_batch).square().sum() + applied.penalty())
+        applied.before_step(step)
+        optimizer.step()
+        optimizer.zero_grad()
+    applied = applied.finished()
+    auditor.after_finalize(applied)
+    delta.save(tmp_path / "d", applied, delta.DeltaInfo(f"{name}+int8", 3, "tiny", "made-up"))
+    auditor.after_delta(applied, tmp_path / "d", base, "tiny")
+    assert auditor.result().passed, auditor.result().checks
+
+
+@pytest.mark.parametrize("name", ["full", "random_uniform_dense", "diff_pruning", "diff_pruning_structured"])
+def test_where_no_matrix_stays_frozen_there_is_nothing_to_store(name: str) -> None:
+    with pytest.raises(StrategyError, match=rf"beside '{name}' no matrix stays frozen to be stored in bf16"):
+        strategies.check(f"{name}+bf16")
 
 
 def test_a_form_of_storage_is_no_strategy_by_itself() -> None:
