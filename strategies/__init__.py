@@ -58,11 +58,12 @@ def resolve(name: str) -> Callable[[nn.Module, Context], Applied]:
     """The strategy `name` as a function of model and context, its arguments bound; imports torch.
 
     Raises StrategyError where the name is unknown. The function raises it where the model lacks what the
-    strategy trains; the model is then unchanged.
+    strategy trains; the model is then unchanged, but for what earlier parts of a combination did to it.
     """
     parts = parse(name)
 
     def bound(model: nn.Module, context: Context) -> Applied:
+        """Apply the strategy and note the names that the base has."""
         from strategies.combination import combine
 
         names = frozenset(model.state_dict())

@@ -6,7 +6,7 @@ from strategies.expectation import expected_bitfit
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.partial_bias import PartialBias
-from strategies.roles import base_of, bias_names, layer_linears, put_module, role_biases, train_only
+from strategies.roles import base_of, bias_names, layer_linears, role_biases, stand_in, train_only
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
@@ -24,12 +24,4 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     parts = {name.removesuffix(".bias"): found for name, found in selected.items() if found is not None}
     linears = layer_linears(base) if parts else {}
     partial = {path: PartialBias(linears[path], coordinates) for path, coordinates in parts.items()}
-    for path, layer in partial.items():
-        put_module(model, path, layer)
-
-    def finalize() -> None:
-        for path, layer in partial.items():
-            layer.write()
-            put_module(model, path, layer.linear)
-
-    return Applied(model, expected, finalize=finalize)
+    return Applied(model, expected, finalize=stand_in(model, partial))

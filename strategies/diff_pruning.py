@@ -23,7 +23,7 @@ from strategies.hard_concrete import GatedDifference
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import Base, base_of, train_only
-from strategies.table import PRUNED
+from strategies.sizing import named_size
 
 PENALTY = 1.25e-7
 """Weight of the expected number of gates that are not 0, against the task's mean loss."""
@@ -84,10 +84,9 @@ def prune(model: nn.Module, context: Context, argument: Argument, *, grouped: bo
 
 def _count(available: int, context: Context, argument: Argument) -> int:
     """How many values of the encoder may differ in the end."""
-    if context.budget is not None and argument.number is not None:
-        raise StrategyError("its size is given twice, as a share in its name and as a budget; leave one of them out")
+    share = named_size("diff_pruning", context, argument)
     if context.budget is None:
-        return max(1, round((argument.number or PRUNED.default) * available))
+        return max(1, round(share * available))
     if context.budget > available:
         raise StrategyError(
             f"its budget of {context.budget} values is more than the {available} of the encoder; set a smaller one"

@@ -8,7 +8,7 @@ from strategies.expectation import expected_last_layers, whole
 from strategies.interface import Applied, Context, StrategyError
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import Base, base_of, depth, layer_paths, train_only
-from strategies.table import LAST_LAYERS
+from strategies.sizing import named_size
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
@@ -22,7 +22,7 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     base = base_of(model, context)
     layers = layer_paths(base)
     sizes = expected_last_layers(base)
-    count = _count(base, argument.number, context.budget, [sum(layer.values()) for layer in sizes])
+    count = _count(base, context, argument, [sum(layer.values()) for layer in sizes])
     if count > len(layers):
         raise StrategyError(f"{depth(base)}, fewer than {count}; name a smaller number, as in last_layers:1")
     inside = tuple(layers[-count:])
@@ -30,12 +30,11 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     return Applied(model, whole({name: size for layer in sizes[:count] for name, size in layer.items()}))
 
 
-def _count(base: Base, number: float | None, budget: int | None, sizes: list[int]) -> int:
+def _count(base: Base, context: Context, argument: Argument, sizes: list[int]) -> int:
     """How many layers train, where those of the model have `sizes`, the last one first."""
-    if number is not None and budget is not None:
-        raise StrategyError(f"it names {number:g} layers and there is a budget too; leave out one of the two")
+    number, budget = named_size("last_layers", context, argument), context.budget
     if budget is None:
-        return int(LAST_LAYERS.default if number is None else number)
+        return int(number)
     count = sum(total <= budget for total in accumulate(sizes))
     if not count:
         raise StrategyError(

@@ -9,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 class PartialBias(nn.Module):
     """A linear layer whose `bias` is frozen but for the coordinates in `indices`, for which `bias_values` stand.
 
-    linear       the layer in whose place it stands; `weight` and `bias` are its own parameters
+    replaced     the layer in whose place it stands; `weight` and `bias` are its own parameters
     indices      (n,), coordinates of the bias, int64, sorted, unique; no part of the state
     bias_values  (n,), the trainable leaf
     """
@@ -19,15 +19,15 @@ class PartialBias(nn.Module):
     def __init__(self, linear: nn.Linear | Conv1D, indices: Tensor) -> None:
         super().__init__()
         # In a tuple, so that its parameters are not found under two names.
-        self._linear = (linear,)
+        self._replaced = (linear,)
         self.weight, self.bias = linear.weight, linear.bias
         self.register_buffer("indices", indices.to(linear.weight.device), persistent=False)
         self.bias_values = nn.Parameter(self.bias.detach()[self.indices])
 
     @property
-    def linear(self) -> nn.Linear | Conv1D:
+    def replaced(self) -> nn.Linear | Conv1D:
         """The layer in whose place this one stands."""
-        return self._linear[0]
+        return self._replaced[0]
 
     @torch.no_grad()
     def write(self) -> None:
@@ -36,7 +36,7 @@ class PartialBias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (..., in) to (..., out)."""
-        weight = self.weight.t() if isinstance(self.linear, Conv1D) else self.weight
+        weight = self.weight.t() if isinstance(self.replaced, Conv1D) else self.weight
         return F.linear(x, weight, self.bias.index_copy(0, self.indices, self.bias_values))
 
     def extra_repr(self) -> str:

@@ -5,9 +5,9 @@ Every match is by exact module path (`strategies.layouts`) or by module type, ne
 can hold one against the other.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -67,6 +67,30 @@ def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
     """Put `module` in the place of the one at `path`."""
     parent, _, own = path.rpartition(".")
     setattr(model.get_submodule(parent), own, module)
+
+
+class StandIn(Protocol):
+    """A module that trains a part of another one in its place."""
+
+    @property
+    def replaced(self) -> nn.Module:
+        """The module in whose place it stands."""
+
+    def write(self) -> object:
+        """Put what was trained into the parameters of the module in whose place it stands."""
+
+
+def stand_in(model: nn.Module, modules: Mapping[str, StandIn]) -> Callable[[], None]:
+    """Put each of `modules` in the place of the one at its path; the function returned writes and puts these back."""
+    for path, module in modules.items():
+        put_module(model, path, cast(nn.Module, module))
+
+    def restore() -> None:
+        for path, module in modules.items():
+            module.write()
+            put_module(model, path, module.replaced)
+
+    return restore
 
 
 def is_bias(name: str) -> bool:

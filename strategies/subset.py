@@ -9,7 +9,7 @@ from strategies.draw import Drawn
 from strategies.errors import StrategyError
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import Base, base_of, bias_count, embeddings, layer_linears, put_module, train_only
+from strategies.roles import Base, base_of, bias_count, embeddings, layer_linears, stand_in, train_only
 from strategies.sparse import Sparse, SparseEmbedding, SparseLinear
 
 Matrices = Mapping[str, nn.Linear | Conv1D | nn.Embedding]
@@ -30,14 +30,7 @@ def train_subset(model: nn.Module, context: Context, choose: Choose, *, with_emb
     chosen = choose(matrices, count)
     train_only(model, context, ())
     sparse = {path: _sparse(matrices[path], drawn) for path, drawn in chosen.items()}
-    for path, module in sparse.items():
-        put_module(model, path, module)
-
-    def finalize() -> None:
-        for path, module in sparse.items():
-            module.write()
-            put_module(model, path, module.replaced)
-
+    finalize = stand_in(model, sparse)
     expected = drawn_subset(base, chosen, "values", context.budget, with_embeddings=with_embeddings)
     return Applied(model, expected, finalize=finalize)
 

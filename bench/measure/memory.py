@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from bench import encoders
+from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
+from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MemoryPeak
 from bench.training import Stepper
 
@@ -67,7 +68,7 @@ def peak_of_step(cell: CostCell, encoder: Encoder, device: torch.device) -> Memo
     set_matmul(cell.precision)
     base = cost_base(cell, encoder)
     vocabulary = base.encoder.config.vocab_size
-    applied = apply_fresh(base, cell, device)
+    applied = apply_fresh(base, cell, device, budget_of(cell, base, KIND))
     del base
     stepper = cost_stepper(applied, cell, device)
     batch = random_batch(cell, vocabulary, device)

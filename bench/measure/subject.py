@@ -10,7 +10,6 @@ from transformers import PretrainedConfig
 
 import strategies
 from bench.audit import trainable_counts
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
@@ -41,8 +40,8 @@ def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:
     return build_model(module, KIND, cell.labels, cell.pooling, seed=0)
 
 
-def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device) -> Applied:
-    """The cell's strategy on a copy of `base` on `device`."""
+def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device, budget: int | None = None) -> Applied:
+    """The cell's strategy on a copy of `base` on `device`; `budget` is the cell's, in encoder values."""
     model = copy.deepcopy(base).to(device)
     batch = random_batch(cell, base.encoder.config.vocab_size, device)
     context = Context(
@@ -50,7 +49,7 @@ def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device) -> Applie
         total_steps=cell.warmup_steps + cell.steps_per_round,
         batches=lambda: itertools.repeat(batch),
         loss=lambda logits, batch: task_loss(logits, batch["labels"], KIND),
-        budget=budget_of(cell, base, KIND),
+        budget=budget,
     )
     return strategies.resolve(cell.strategy)(model, context)
 

@@ -51,8 +51,10 @@ def time_group(
     base = cost_base(first, encoder)
     set_matmul(first.precision)
     timings = {cell.key: Timing() for cell in cells}
+    # Each turn builds its model anew, but what a budget comes to is the same every time.
+    budgets = {cell.key: budget_of(cell, base, KIND) for cell in cells}
     with contextlib.suppress(RuntimeError, MemoryError, ValueError):  # the same turn fails again, and is then recorded
-        _turn(base, first, device)
+        _turn(base, first, device, budgets[first.key])
     _free(device)
     for round_number in range(first.rounds):
         for place, cell in enumerate(turn_order(cells, round_number)):
@@ -61,7 +63,7 @@ def time_group(
                 continue
             on_turn(cell)
             try:
-                seconds, timing.counts = _turn(base, cell, device)
+                seconds, timing.counts = _turn(base, cell, device, budgets[cell.key])
             except (RuntimeError, MemoryError, ValueError) as error:
                 timing.failure = error.with_traceback(None)
                 continue
@@ -85,9 +87,9 @@ def turn_order(cells: Sequence[CostCell], round_number: int) -> list[CostCell]:
     return [*order[shift:], *order[:shift]]
 
 
-def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[float], Counts]:
+def _turn(base: TaskModel, cell: CostCell, device: torch.device, budget: int | None) -> tuple[list[float], Counts]:
     """Build, warm up, and time one cell's steps of one round. Raises AuditError where the wrong values train."""
-    applied = apply_fresh(base, cell, device)
+    applied = apply_fresh(base, cell, device, budget)
     wrong = wrong_selection(applied)
     if wrong:
         raise AuditError(wrong)
@@ -102,7 +104,7 @@ def _turn(base: TaskModel, cell: CostCell, device: torch.device) -> tuple[list[f
         stepper(batch, step)
         synchronize(device)
         seconds.append(time.perf_counter() - begin)
-    return seconds, counts(applied, base, budget_of(cell, base, KIND))
+    return seconds, counts(applied, base, budget)
 
 
 def synchronize(device: torch.device) -> None:

@@ -326,7 +326,7 @@ def test_a_weight_used_in_two_places_has_one_difference(tiny_model: TinyModel) -
 @pytest.mark.parametrize(
     ("name", "budget", "message"),
     [
-        ("diff_pruning:0.01", 5, "its size is given twice"),
+        ("diff_pruning:0.01", 5, "both diff_pruning:0.01 and a budget of 5 values set its share"),
         ("diff_pruning", 10**9, "its budget of 1000000000 values is more than the"),
     ],
 )
