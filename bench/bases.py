@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from bench import encoders, overrides
 from bench.encoders import Encoder
 from bench.errors import InputError
+from bench.fingerprints import fingerprint
 from bench.models import (
     TaskModel,
     as_loaded_for,
     build_model,
-    fingerprint,
     load_encoder,
     load_tokenizer,
     positions,

@@ -6,7 +6,6 @@ trains under every strategy; all else, a pretrained pooler included, is the enco
 
 import copy
 import functools
-import hashlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -307,17 +306,3 @@ def _architecture(config: PretrainedConfig) -> Any:
         return transformers.MODEL_MAPPING[type(config)]
     except KeyError:
         raise InputError(f"{config.model_type!r} is no architecture with a base model in transformers") from None
-
-
-def fingerprint(encoder: nn.Module) -> str:
-    """sha256 of every tensor of the encoder, names included: equal weights from any source have an equal one."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def config_fingerprint(config: PretrainedConfig) -> str:
-    """sha256 of a configuration, for models without weights."""
-    return hashlib.sha256(config.to_json_string(use_diff=True).encode()).hexdigest()

@@ -13,8 +13,9 @@ from bench import encoders, tasks
 from bench.batching import Encoded, encode
 from bench.cell import Cell, CostCell, QualityCell, TrainingCell
 from bench.environment import conditions
+from bench.fingerprints import config_fingerprint, fingerprint
 from bench.measure.subject import cost_config
-from bench.models import TOKEN_KINDS, attention_of, config_fingerprint, fingerprint, load_encoder
+from bench.models import TOKEN_KINDS, attention_of, load_encoder
 from bench.record import TEST_PREDICTIONS, Conditions
 from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.own import OwnTask

@@ -8,10 +8,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from strategies.base import base_of, put_module, train_only
 from strategies.expectation import expected_linears
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import Argument
-from strategies.roles import base_of, put_module, role_linears, train_only
+from strategies.roles import role_linears
 from strategies.sizing import chosen_size
 
 Activation = Callable[[Tensor], Tensor]

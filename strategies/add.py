@@ -6,10 +6,10 @@ what it did, and the rest of the combination decides whether it trains, as in `b
 
 from torch import nn
 
+from strategies.base import base_of, train_only
 from strategies.expectation import whole
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, train_only
 
 ROUNDING = 1e-3
 """Bound on what step-0 logits move by where the kernel for layers with a bias is another one, on accelerators."""

@@ -2,11 +2,12 @@
 
 from torch import nn
 
+from strategies.base import base_of, stand_in, train_only
 from strategies.expectation import expected_bitfit
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.partial_bias import PartialBias
-from strategies.roles import base_of, bias_names, layer_linears, role_biases, stand_in, train_only
+from strategies.roles import bias_names, layer_linears, role_biases
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from strategies.base import Base, base_of, train_only
 from strategies.errors import StrategyError
 from strategies.expectation import expected_parameters
 from strategies.hard_concrete import GatedDifference
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import Base, base_of, train_only
 from strategies.sizing import named_size
 
 PENALTY = 1.25e-7

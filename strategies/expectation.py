@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from strategies import GROUPS, ROLES
+from strategies.base import Base
 from strategies.draw import Drawn
 from strategies.interface import Expected
 from strategies.layouts import FUSED, LAYOUTS
-from strategies.roles import Base, is_bias
+from strategies.roles import is_bias
 
 
 def expected_biases(base: Base, roles: Sequence[str] = ROLES, layers: tuple[int, int] | None = None) -> dict[str, int]:

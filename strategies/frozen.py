@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from strategies.base import train_only
 from strategies.expectation import whole
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import train_only
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001

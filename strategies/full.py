@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from strategies.base import base_of
 from strategies.expectation import expected_parameters, whole
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001

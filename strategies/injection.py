@@ -11,9 +11,10 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from strategies.base import base_of, put_module, train_only
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context, Expected
-from strategies.roles import base_of, held_in, put_module, role_linears, train_only
+from strategies.roles import held_in, role_linears
 
 ADAPTER = "default"
 """The name `peft` gives to what it inserts, and so the end or the middle of its tensors' names."""

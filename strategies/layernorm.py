@@ -2,10 +2,11 @@
 
 from torch import nn
 
+from strategies.base import base_of, train_only
 from strategies.expectation import expected_norms, whole
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, norm_names, train_only
+from strategies.roles import norm_names
 
 
 def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:

@@ -3,11 +3,12 @@
 from peft import LoraConfig, LoraModel
 from torch import nn
 
+from strategies.base import base_of
 from strategies.expectation import expected_linears
 from strategies.injection import ADAPTER, inject, targets_of
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, held_in
+from strategies.roles import held_in
 from strategies.sizing import chosen_size
 
 ROLES = ("query", "value")

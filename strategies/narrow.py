@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import parametrize
 
+from strategies.base import base_of
 from strategies.delta import Change
 from strategies.errors import StrategyError
 from strategies.expectation import whole
 from strategies.interface import Applied, Context
 from strategies.naming import parse
-from strategies.roles import base_of
 from strategies.table import STORES
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from strategies.base import base_of, train_only
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, train_only
 from strategies.sizing import chosen_size
 from strategies.virtual_tokens import Inputs, Room, room_of, rows
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from strategies.base import base_of, train_only
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, train_only
 from strategies.sizing import chosen_size
 from strategies.virtual_tokens import Inputs, Room, room_of, rows
 

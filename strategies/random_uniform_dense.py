@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from strategies import draw
+from strategies.base import base_of, train_only
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, train_only, weight_shapes
+from strategies.roles import weight_shapes
 from strategies.subset import to_choose
 
 

@@ -8,12 +8,13 @@ import torch
 from peft import ShiraConfig, ShiraModel
 from torch import Tensor, nn
 
+from strategies.base import base_of
 from strategies.errors import StrategyError
 from strategies.expectation import expected_linears
 from strategies.injection import ADAPTER, inject, targets_of, unwrap
 from strategies.interface import Applied, Context, no_merge
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import base_of, held_in
+from strategies.roles import held_in
 from strategies.sizing import chosen_size
 
 ROLES = ("query", "value")

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from strategies.base import Base, base_of, stand_in, train_only
 from strategies.draw import Drawn
 from strategies.errors import StrategyError
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import Base, base_of, bias_count, embeddings, layer_linears, stand_in, train_only
+from strategies.roles import bias_count, embeddings, layer_linears
 from strategies.sparse import Sparse, SparseEmbedding, SparseLinear
 
 Matrices = Mapping[str, nn.Linear | Conv1D | nn.Embedding]

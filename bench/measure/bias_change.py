@@ -6,8 +6,9 @@ from torch import nn
 
 from bench.models import TaskModel
 from bench.results import BiasChange
+from strategies.base import Base
 from strategies.interface import Applied
-from strategies.roles import Base, bias_roles
+from strategies.roles import bias_roles
 
 
 def bias_change(applied: Applied, base: TaskModel) -> list[BiasChange] | None:

@@ -17,6 +17,7 @@ import strategies
 from bench.audit import Auditor, eval_logits
 from bench.models import TaskModel
 from strategies import adapters, bitfit, delta, draw, roles, subset
+from strategies.base import Base
 from strategies.draw import Drawn
 from strategies.interface import Applied, Context
 
@@ -90,7 +91,7 @@ def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:
 
 
 def test_a_substring_match(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_substring(base: roles.Base, *_: object) -> dict[str, None]:
+    def by_substring(base: Base, *_: object) -> dict[str, None]:
         names = [f"encoder.{name}" for name, _ in base.module.named_parameters()]
         return dict.fromkeys(name for name in names if "output.dense.bias" in name)
 
@@ -170,7 +171,7 @@ def test_a_draw_of_the_wrong_size(name: str, rig: Rig, monkeypatch: pytest.Monke
 
 
 def test_a_draw_from_outside_the_layers(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def everywhere(base: roles.Base) -> dict[str, nn.Linear]:
+    def everywhere(base: Base) -> dict[str, nn.Linear]:
         modules = base.module.named_modules()
         return {f"encoder.{path}": module for path, module in modules if isinstance(module, nn.Linear)}
 

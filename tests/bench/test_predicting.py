@@ -19,7 +19,8 @@ from bench import encoders, merging, predicting, quality, texts
 from bench.batching import collate, encode
 from bench.cell import QualityCell
 from bench.errors import InputError
-from bench.models import TaskModel, build_model, fingerprint, load_encoder
+from bench.fingerprints import fingerprint
+from bench.models import TaskModel, build_model, load_encoder
 from bench.outcome import Outcome
 from bench.session import Options, Session
 from bench.tasks.base import Example

@@ -6,9 +6,9 @@ Of BERT only. Gains move the layer into another module and can be merged; shifts
 import torch
 from torch import Tensor, nn
 
+from strategies.base import put_module, train_only
 from strategies.interface import Applied, Context, Expected
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import put_module, train_only
 from strategies.table import Entry
 
 ENTRY = Entry("inserted", "Trains gains or shifts.", words={"gain": "gains", "shift": "shifts"}, order=2)
