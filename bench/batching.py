@@ -153,23 +153,23 @@ def collate(encoded: Encoded, rows: Ints, device: torch.device | str = "cpu") ->
     Returns input_ids, attention_mask and token_type_ids, each (batch, length), and labels, (batch,), or
     (batch, length) for tagging, or (batch, 3) for spans.
     """
-    lengths = encoded.lengths[rows]
+    starts = encoded.starts[rows]
+    lengths = encoded.starts[rows + 1] - starts
     columns = np.arange(lengths.max())
     inside = columns < lengths[:, None]
-    source = (encoded.starts[rows][:, None] + columns)[inside]
-
-    def padded(flat: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
-        grid = np.full(inside.shape, fill, dtype=np.int64)
-        grid[inside] = flat[source]
-        return grid
-
-    labels = padded(encoded.labels.astype(np.int64), IGNORED) if encoded.per_token else encoded.labels[rows]
-    arrays = {
-        "input_ids": padded(encoded.ids, encoded.pad_id),
-        "attention_mask": inside.astype(np.int64),
-        "token_type_ids": padded(encoded.types, 0),
-        "labels": labels,
-    }
+    # Where a row has ended this reads what stands behind it, or the last token again: masked below.
+    source = starts[:, None] + columns
+    grids = np.empty((3, *inside.shape), dtype=np.int64)
+    ids, mask, types = grids
+    encoded.ids.take(source, out=ids, mode="clip")
+    encoded.types.take(source, out=types, mode="clip")
+    mask[:] = inside
+    grids *= inside
+    if encoded.pad_id:
+        ids[~inside] = encoded.pad_id
+    labels = encoded.labels
+    labels = np.where(inside, labels.take(source, mode="clip"), IGNORED) if encoded.per_token else labels[rows]
+    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, "labels": labels}
     return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}
 
 

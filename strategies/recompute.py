@@ -29,16 +29,45 @@ def can_recompute(x: Tensor) -> bool:
     return all(tensor is not None and tensor.shape in shapes for tensor in saved)
 
 
-def recompute(node: Node, columns: Tensor | None = None) -> Tensor:
-    """What `node` made, (n, width), or its `columns` alone, (n, k); of a node whose output `can_recompute`."""
+def recompute(node: Node, columns: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+    """What `node` made, (n, width), or some rows and its `columns` alone; of a node whose output `can_recompute`."""
+    matrices, vectors = _saved(node)
+    matrices = [matrix[rows] for matrix in matrices]
+    if columns is not None:
+        width = matrices[0].shape[1]
+        matrices = [matrix if matrix.shape[1] != width else matrix.index_select(1, columns) for matrix in matrices]
+        vectors = [None if vector is None else vector[columns] for vector in vectors]
+    return _RECIPES[node.name()].compute(node, *matrices, *vectors)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """What a LayerNorm keeps: its output is (input - mean) * rstd * weight + bias.
+
+    input is (n, width), mean and rstd are (n,), weight and bias (width,) or None.
+    """
+
+    input: Tensor
+    mean: Tensor
+    rstd: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+def normalised(node: Node) -> Normalised | None:
+    """What `node` keeps if it is a LayerNorm whose output `can_recompute`, else None."""
+    if _RECIPES[node.name()].compute is not _layer_norm:
+        return None
+    (x, mean, rstd), (weight, bias) = _saved(node)
+    return Normalised(x, mean.flatten(), rstd.flatten(), weight, bias)
+
+
+def _saved(node: Node) -> tuple[list[Tensor], list[Tensor | None]]:
+    """What the recipe of `node` computes from: matrices, as (n, width) or (n, 1), and vectors."""
     recipe = _RECIPES[node.name()]
     matrices = [getattr(node, f"_saved_{name}") for name in recipe.matrices]
-    saved = [matrix.reshape(-1, matrix.shape[-1]) for matrix in matrices]
-    saved += [getattr(node, f"_saved_{name}") for name in recipe.vectors]
-    if columns is not None:
-        width = saved[0].shape[-1]
-        saved = [t if t is None or t.shape[-1] != width else t.index_select(-1, columns) for t in saved]
-    return recipe.compute(node, *saved)
+    vectors = [getattr(node, f"_saved_{name}") for name in recipe.vectors]
+    return [matrix.reshape(-1, matrix.shape[-1]) for matrix in matrices], vectors
 
 
 @dataclass(frozen=True)

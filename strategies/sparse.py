@@ -7,18 +7,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import Node
 from transformers.pytorch_utils import Conv1D
 
 from strategies.draw import Axis, Drawn
-from strategies.recompute import can_recompute, recompute
+from strategies.recompute import Normalised, can_recompute, normalised, recompute
 
-CHUNK = 2**20
+CHUNK = 2**19
 """Bound on the values in one temporary of the gradient at single coordinates."""
 DENSE_SHARE = 0.01
 """Share of a matrix's coordinates above which one dense product takes less time than gathering for each."""
 
-Columns = Callable[[Tensor | None], Tensor]
-"""The columns of a matrix at some numbers, as a new tensor; or the matrix, not to be written to."""
+Columns = Callable[[Tensor | None, slice], Tensor]
+"""Some rows of a matrix, at some columns or at all; not to be written to."""
+ALL = slice(None)
 
 
 class Sparse(nn.Module):
@@ -133,9 +135,17 @@ class _SparseLinear(torch.autograd.Function):
             came_in = _recomputed(ctx, g.dtype) if x is None else _columns_of(x.reshape(-1, x.shape[-1]))
             # The gradient of the weight is g.T @ x; where it is stored transposed, x.T @ g.
             left, right = (came_in, _columns_of(g)) if ctx.transposed else (_columns_of(g), came_in)
-            shape = (len(g), *weight.shape)
-            gradient = {None: _at_coordinates, "row": _in_rows, "column": _in_columns}[ctx.axis]
-            grad_values = gradient(left, right, shape, indices).to(values.dtype)
+            norm = normalised(_maker(ctx)) if x is None else None
+            if ctx.axis is not None:
+                gradient = {"row": _in_rows, "column": _in_columns}[ctx.axis]
+                grad_values = gradient(left, right, weight.shape, indices)
+            elif indices.numel() > DENSE_SHARE * weight.numel():
+                grad_values = (left(None, ALL).t() @ right(None, ALL)).flatten()[indices]
+            elif norm is not None:
+                grad_values = _behind_norm(norm, g, weight.shape[1], indices, ctx.transposed)
+            else:
+                grad_values = _at_coordinates(left, right, weight.shape[1], indices, _wide(g).new_ones(len(g)))
+            grad_values = grad_values.to(values.dtype)
         mapped = weight.t() if ctx.transposed else weight
         grad_x = grad @ mapped.to(grad.dtype) if needs_x else None
         return grad_x, None, g.sum(0) if needs_bias else None, grad_values, None, None, None, None
@@ -174,42 +184,74 @@ def _put(weight: Tensor, indices: Tensor, values: Tensor) -> None:
 
 
 def _columns_of(matrix: Tensor) -> Columns:
-    return lambda columns: matrix if columns is None else matrix.index_select(1, columns)
+    return lambda columns, rows: matrix[rows] if columns is None else matrix[rows].index_select(1, columns)
 
 
 def _recomputed(ctx: Any, dtype: torch.dtype) -> Columns:
     """Columns of what came into the layer whose node in the autograd graph is `ctx`."""
-    (made_by, _), *_ = ctx.next_functions
-    return lambda columns: recompute(made_by, columns).to(dtype)
+    return lambda columns, rows: recompute(_maker(ctx), columns, rows).to(dtype)
 
 
-# Each of these gives entries of left.T @ right at flat `indices`; `shape` is (n, rows, columns), of which n is summed
-# over.
+def _maker(ctx: Any) -> Node:
+    """The node that made what came into the layer whose node in the autograd graph is `ctx`."""
+    (node, _), *_ = ctx.next_functions
+    made_by: Node = node
+    return made_by
 
 
-def _at_coordinates(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
-    """At any indices. Sums in float32 at least."""
-    n, rows, columns = shape
-    if indices.numel() > DENSE_SHARE * rows * columns:
-        return (left(None).t() @ right(None)).flatten()[indices]
-    parts = []
-    for chunk in torch.split(indices, max(1, CHUNK // n)):
-        one, other = left(chunk // columns), right(chunk % columns)
-        parts.append(one.to(torch.promote_types(one.dtype, torch.float32)).mul_(other).sum(0))
-    return torch.cat(parts)
+# Each of these gives entries of left.T @ right, a matrix of so many (rows and) columns, at flat `indices`.
 
 
-def _in_rows(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
+def _at_coordinates(left: Columns, right: Columns, columns: int, indices: Tensor, weights: Tensor) -> Tensor:
+    """At any indices. Of the sums, each product has its weight, (n,), in whose type they are added.
+
+    A few of the n at a time: in memory the values of a column are far apart.
+    """
+    row, column = indices // columns, indices % columns
+    sums = weights.new_zeros(indices.shape)
+    size = max(1, CHUNK // indices.numel())
+    for rows in (slice(begin, begin + size) for begin in range(0, len(weights), size)):
+        products = left(row, rows).to(weights.dtype).mul_(right(column, rows))
+        sums.addmv_(products.t(), weights[rows])
+    return sums
+
+
+def _behind_norm(norm: Normalised, g: Tensor, columns: int, indices: Tensor, transposed: bool) -> Tensor:
+    """At any indices of a weight behind a LayerNorm, whose output is not computed again.
+
+    With x, m and s the norm's input, mean and reciprocal deviation, w and b its parameters, i a column of the output
+    and o one of the layer's: sum_n g[n,o] ((x[n,i] - m[n]) s[n] w[i] + b[i]) is
+    w[i] (sum_n s[n] g[n,o] x[n,i] - sum_n s[n] m[n] g[n,o]) + b[i] sum_n g[n,o].
+    """
+    came_in, gradient = _columns_of(norm.input), _columns_of(g)
+    left, right = (came_in, gradient) if transposed else (gradient, came_in)
+    wide = _wide(g)
+    rstd = norm.rstd.to(wide.dtype)
+    sums = _at_coordinates(left, right, columns, indices, rstd)
+    row, column = indices // columns, indices % columns
+    inputs, outputs = (row, column) if transposed else (column, row)
+    sums -= ((rstd * norm.mean) @ wide)[outputs]
+    if norm.weight is not None:
+        sums *= norm.weight[inputs]
+    return sums if norm.bias is None else sums.add_(norm.bias[inputs] * wide.sum(0)[outputs])
+
+
+def _wide(g: Tensor) -> Tensor:
+    """`g` in the type that its sums are taken in, float32 at least."""
+    return g.to(torch.promote_types(g.dtype, torch.float32))
+
+
+def _in_rows(left: Columns, right: Columns, shape: torch.Size, indices: Tensor) -> Tensor:
     """At indices that fill rows, the last perhaps in part."""
-    _, _, columns = shape
-    return (left(indices[::columns] // columns).t() @ right(None)).flatten()[: indices.numel()]
+    _, columns = shape
+    return (left(indices[::columns] // columns, ALL).t() @ right(None, ALL)).flatten()[: indices.numel()]
 
 
-def _in_columns(left: Columns, right: Columns, shape: tuple[int, int, int], indices: Tensor) -> Tensor:
+def _in_columns(left: Columns, right: Columns, shape: torch.Size, indices: Tensor) -> Tensor:
     """At indices that fill columns, the last perhaps in part."""
-    _, rows, columns = shape
+    rows, columns = shape
     lines = -(-indices.numel() // rows)
     # The last column has the largest number and starts at the top, so the first row holds all of them.
-    slim = left(None).t() @ right(indices[:lines] % columns)
+    slim = left(None, ALL).t() @ right(indices[:lines] % columns, ALL)
     full = indices.numel() - (lines - 1) * rows
     return torch.cat([slim[:full].flatten(), slim[full:, : lines - 1].flatten()])

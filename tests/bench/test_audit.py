@@ -120,7 +120,7 @@ def test_the_wrong_feed_forward_bias(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_wrong_part_of_a_fused_bias(rig: Rig, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     right = roles.role_biases
-    monkeypatch.setattr(bitfit, "role_biases", lambda base, *_: right(base, ["key"]))
+    monkeypatch.setattr(bitfit, "role_biases", lambda base, *_: right(base, ["value"]))
     found = dataclasses.replace(rig, make=lambda: tiny_model("gpt2")).found("bitfit:query")
     assert found.keys() == {"unchanged tensors", "delta"}
     assert "encoder.h.0.attn.c_attn.bias changed in 16 of 48 values" in found["unchanged tensors"]
