@@ -8,6 +8,7 @@ import torch
 
 from bench.budget import unmet
 from bench.cell import CostCell
+from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.memory import MemoryFailureError, measure_peak
 from bench.measure.time import Timing, time_group
@@ -32,7 +33,7 @@ def run_group(
     `on_turn(cell, what)` is called before each timing turn and each memory measurement.
     """
     name = uuid.uuid4().hex[:12]
-    timings = time_group(cells, encoder, device, lambda cell: on_turn(cell, "time"))
+    timings = time_group(cells, encoder, device_of(device), lambda cell: on_turn(cell, "time"))
     outcomes = {}
     for cell in cells:
         timing = timings[cell.key]
@@ -57,8 +58,7 @@ def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Memo
 def _outcome(cell: CostCell, timing: Timing, group: str, memory: MemoryPeak | None, reason: str | None) -> Outcome:
     seconds = timing.step_seconds
     quartile1, median, quartile3, p95 = np.quantile(seconds, [0.25, 0.5, 0.75, 0.95])
-    if timing.counts is None:
-        raise RuntimeError(f"{cell.key} was timed and left no counts")
+    counts = timing.turns[-1].counts
     result = CostResult(
         group=group,
         step=StepTimes(
@@ -70,7 +70,7 @@ def _outcome(cell: CostCell, timing: Timing, group: str, memory: MemoryPeak | No
         ),
         memory=memory,
         memory_reason=reason,
-        counts=timing.counts,
+        counts=counts,
         order_by_round=timing.order,
     )
     spread = (quartile3 - quartile1) / median
@@ -82,6 +82,6 @@ def _outcome(cell: CostCell, timing: Timing, group: str, memory: MemoryPeak | No
         warnings=(
             *((wide,) if spread > WIDE_SPREAD else ()),
             *((f"no peak memory: {reason}",) if failed else ()),
-            *unmet(timing.counts),
+            *unmet(counts),
         ),
     )

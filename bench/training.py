@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,9 @@ from strategies.interface import Applied, Batch
 
 SEED_STRIDE = 1_000_003
 FINITE_CHECK_STEPS = 25
+# The phases of a step in their order; a step tells when each begins, and at last of its END.
+PHASES = ("forward", "backward", "clipping", "optimizer")
+END = "end"
 
 
 class DivergedError(ArithmeticError):
@@ -37,9 +40,18 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
     return nullcontext
 
 
+def no_mark(phase: str) -> None:
+    """Take no note of a phase."""
+
+
 @dataclass(frozen=True)
 class Stepper:
-    """Takes one optimizer step on one batch: forward, backward, clipping, optimizer, zero-grad."""
+    """Takes one optimizer step on one batch: forward, backward, clipping, optimizer, zero-grad.
+
+    `mark` is called with the name of each of PHASES as it begins, and with END when the step is over. Clipping is
+    told of where nothing is clipped too; the penalty and the `before_step` hook of a strategy belong to backward,
+    zero-grad to the optimizer.
+    """
 
     applied: Applied
     kind: HeadKind
@@ -49,24 +61,30 @@ class Stepper:
     clip_norm: float | None
     autocast: Autocast
     seed: int
+    mark: Callable[[str], None] = field(default=no_mark)
 
     def __call__(self, batch: Batch, step: int) -> Tensor:
         """Train on `batch`; returns the detached loss, still on the device.
 
         Reseeds from (seed, step), so that strategies which insert no randomness see the same dropout.
         """
+        self.mark("forward")
         reseed(self.seed * SEED_STRIDE + step, self.parameters[0].device)
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         with self.autocast():
             logits = self.applied.model(**inputs)
         loss = task_loss(logits, batch["labels"], self.kind)
+        self.mark("backward")
         torch.autograd.backward(loss + self.applied.penalty().to(loss.device))
         self.applied.before_step(step)
+        self.mark("clipping")
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        self.mark("optimizer")
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.mark(END)
         return loss.detach()
 
 

@@ -11,6 +11,7 @@ from torch import nn
 import strategies
 from bench import cost, encoders
 from bench.cell import CostCell
+from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.memory import measure_peak, peak_of_step
@@ -92,7 +93,7 @@ def test_a_fresh_process_finds_the_same_peak() -> None:
 def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
     cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
     turns: list[str] = []
-    timings = time_group(cells, TINY, CPU, lambda turn: turns.append(turn.key))
+    timings = time_group(cells, TINY, device_of(CPU), lambda turn: turns.append(turn.key))
     assert len(turns) == 9
     assert turns[:3] == [c.key for c in turn_order(cells, 0)]
     assert turns[3] != turns[0]
