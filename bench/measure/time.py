@@ -20,18 +20,26 @@ from bench.cell import CostCell
 from bench.device import Device, Mark
 from bench.encoders import Encoder
 from bench.environment import set_matmul
+from bench.measure.energy import Meter
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, counts, random_batch
 from bench.models import TaskModel
 from bench.results import Counts
+from bench.surroundings import Surroundings
 from bench.training import PHASES
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One cell's part of one round: seconds of each timed step, and of the PHASES of each, shaped (steps, 4)."""
+    """One cell's part of one round: seconds of each timed step, and of the PHASES of each, shaped (steps, 4).
+
+    `joules` is the energy of the timed steps, None where nothing counts it; `surroundings` what was seen as the last
+    of them ended.
+    """
 
     step_seconds: list[float]
     phase_seconds: list[list[float]]
+    joules: float | None
+    surroundings: Surroundings
     counts: Counts
 
 
@@ -52,6 +60,15 @@ class Timing:
     def phase_seconds(self) -> NDArray[np.float64]:
         """Raw times of the phases of each step, (rounds, steps, 4), in the order of PHASES."""
         return np.asarray([turn.phase_seconds for turn in self.turns], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What times a group: its device, who looks at what surrounds it, and the counter of energy if there is one."""
+
+    device: Device
+    look: Callable[[], Surroundings]
+    meter: Meter | None
 
 
 class PhaseMarks:
@@ -81,7 +98,7 @@ class PhaseMarks:
 
 
 def time_group(
-    cells: Sequence[CostCell], encoder: Encoder, device: Device, on_turn: Callable[[CostCell], None]
+    cells: Sequence[CostCell], encoder: Encoder, instruments: Instruments, on_turn: Callable[[CostCell], None]
 ) -> dict[str, Timing]:
     """Time cells that differ in strategy and replicate only; returns a Timing a key.
 
@@ -95,8 +112,8 @@ def time_group(
     # Each turn builds its model anew, but what a budget comes to is the same every time.
     budgets = {cell.key: budget_of(cell, base, KIND) for cell in cells}
     with contextlib.suppress(RuntimeError, MemoryError, ValueError):  # the same turn fails again, and is then recorded
-        _turn(base, first, device, budgets[first.key])
-    _free(device)
+        _turn(base, first, instruments, budgets[first.key])
+    _free(instruments.device)
     for round_number in range(first.rounds):
         for place, cell in enumerate(turn_order(cells, round_number)):
             timing = timings[cell.key]
@@ -104,12 +121,12 @@ def time_group(
                 continue
             on_turn(cell)
             try:
-                turn = _turn(base, cell, device, budgets[cell.key])
+                turn = _turn(base, cell, instruments, budgets[cell.key])
             except (RuntimeError, MemoryError, ValueError) as error:
                 timing.failure = error.with_traceback(None)
                 continue
             finally:
-                _free(device)
+                _free(instruments.device)
             timing.turns.append(turn)
             timing.order.append(place)
     return timings
@@ -128,8 +145,9 @@ def turn_order(cells: Sequence[CostCell], round_number: int) -> list[CostCell]:
     return [*order[shift:], *order[:shift]]
 
 
-def _turn(base: TaskModel, cell: CostCell, device: Device, budget: int | None) -> Turn:
+def _turn(base: TaskModel, cell: CostCell, instruments: Instruments, budget: int | None) -> Turn:
     """Build, warm up, and time one cell's steps of one round. Raises AuditError where the wrong values train."""
+    device, meter = instruments.device, instruments.meter
     applied = apply_fresh(base, cell, device.torch_device, budget)
     wrong = wrong_selection(applied)
     if wrong:
@@ -139,6 +157,8 @@ def _turn(base: TaskModel, cell: CostCell, device: Device, budget: int | None) -
     batch = random_batch(cell, base.encoder.config.vocab_size, device.torch_device)
     for step in range(cell.warmup_steps):
         stepper(batch, step)
+    device.synchronize()
+    energy_before = None if meter is None else meter.read()
     seconds, phases = [], []
     for step in range(cell.warmup_steps, cell.warmup_steps + cell.steps_per_round):
         marks.clear()
@@ -148,7 +168,8 @@ def _turn(base: TaskModel, cell: CostCell, device: Device, budget: int | None) -
         device.synchronize()
         seconds.append(time.perf_counter() - begin)
         phases.append(marks.seconds())
-    return Turn(seconds, phases, counts(applied, base, budget))
+    joules = None if meter is None else meter.since(energy_before)
+    return Turn(seconds, phases, joules, instruments.look(), counts(applied, base, budget))
 
 
 def _free(device: Device) -> None:

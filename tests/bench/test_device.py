@@ -1,5 +1,6 @@
 """The door to the device: what is asked of it, and in which order, shown on one that writes it down."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from bench.cell import CostCell
 from bench.device import AcceleratorDevice, CpuDevice, device_of, peaks_of
 from bench.encoders import Encoder
 from bench.measure import swap
+from bench.measure.energy import Meter
 from bench.measure.memory import WARMUP_STEPS, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
-from bench.measure.time import PhaseMarks, time_group
+from bench.measure.time import Instruments, PhaseMarks, time_group
+from bench.surroundings import Surroundings
 from bench.training import END, PHASES, Stepper
 from fake_device import FakeDevice, note_steps
 from families import ENCODERS
@@ -22,7 +25,8 @@ FULL = CostCell(model="tiny", strategy="full", batch_size=2, length=8, rounds=2,
 # One timed step: the device is idle when it begins, five marks, idle again, then the four phases are read.
 TIMED = ["synchronize", "step", *["mark"] * 5, "synchronize", *["read"] * 4]
 WARM = ["step", *["mark"] * 5]
-TURN = [*WARM * 2, *TIMED * 3, "empty_cache"]
+# Energy is read around the timed steps alone, when the device has done the warm-up; looks cost no timed step.
+TURN = [*WARM * 2, "synchronize", "energy", *TIMED * 3, "energy", "look", "empty_cache"]
 
 
 def tiny_stepper(cell: CostCell) -> Stepper:
@@ -33,13 +37,31 @@ def test_a_group_is_timed_in_order_and_nothing_is_read_too_early(monkeypatch: py
     device = FakeDevice()
     note_steps(device, monkeypatch)
     cells = [FULL, FULL.model_copy(update={"strategy": "bitfit"})]
-    timings = time_group(cells, TINY, device, lambda cell: device.calls.append(f"turn {cell.strategy}"))
+    instruments = Instruments(device, look(device), meter(device))
+    timings = time_group(cells, TINY, instruments, lambda cell: device.calls.append(f"turn {cell.strategy}"))
     thrown_away, *turns = split(device.calls)
     assert thrown_away == TURN
     assert [name for name, _ in pairs(turns)] == ["turn full", "turn bitfit", "turn bitfit", "turn full"]
     assert all(calls == TURN for _, calls in pairs(turns))
     assert timings[FULL.key].phase_seconds.shape == (2, 3, 4)
     assert (timings[FULL.key].phase_seconds == 1.0).all(), "the clock of the fake ticks once a mark"
+    assert [turn.joules for turn in timings[FULL.key].turns] == [15.0, 15.0], "of the timed steps alone"
+
+
+def look(device: FakeDevice) -> Callable[[], Surroundings]:
+    def call() -> Surroundings:
+        device.calls.append("look")
+        return Surroundings(load_average=None, available_memory_bytes=None)
+
+    return call
+
+
+def meter(device: FakeDevice) -> Meter:
+    def read() -> list[float]:
+        device.calls.append("energy")
+        return [float(device.ticks)]
+
+    return Meter("NVML", 0.1, read, lambda begin, end: end[0] - begin[0])
 
 
 def split(calls: list[str]) -> list[Any]:

@@ -16,10 +16,12 @@ from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.memory import measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
-from bench.measure.time import time_group, turn_order
+from bench.measure.time import Instruments, time_group, turn_order
+from bench.measure.validity import Watch
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
+INSTRUMENTS = Instruments(device_of(CPU), Watch(None, None).look, meter=None)
 TINY = Encoder(
     "tiny",
     "A tiny BERT.",
@@ -93,7 +95,7 @@ def test_a_fresh_process_finds_the_same_peak() -> None:
 def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
     cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
     turns: list[str] = []
-    timings = time_group(cells, TINY, device_of(CPU), lambda turn: turns.append(turn.key))
+    timings = time_group(cells, TINY, INSTRUMENTS, lambda turn: turns.append(turn.key))
     assert len(turns) == 9
     assert turns[:3] == [c.key for c in turn_order(cells, 0)]
     assert turns[3] != turns[0]
