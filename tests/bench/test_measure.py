@@ -123,6 +123,24 @@ def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.Monke
     assert result.step.steps == 6
 
 
+def test_the_phases_of_a_step_lie_within_it_and_their_medians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
+    (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()
+    steps, phases = outcome.arrays["step_seconds"], outcome.arrays["phase_seconds"]
+    assert phases.shape == (3, 2, 4)
+    assert (phases > 0).all()
+    assert (phases.sum(axis=2) <= steps).all()
+    assert outcome.cost is not None
+    found = outcome.cost.step
+    assert found.phases is not None
+    medians = [statistics.median(phases[:, :, phase].ravel().tolist()) for phase in range(4)]
+    kept = [found.phases.forward, found.phases.backward, found.phases.clipping, found.phases.optimizer]
+    assert kept == pytest.approx(medians)
+    assert found.phases.total == pytest.approx(sum(medians))
+    assert found.p99_seconds is not None
+    assert found.p95_seconds <= found.p99_seconds <= steps.max()
+
+
 def test_a_batch_is_the_same_for_every_strategy() -> None:
     first, second = random_batch(FULL, 50, CPU), random_batch(cell("bitfit"), 50, CPU)
     assert all(torch.equal(first[name], second[name]) for name in first)
