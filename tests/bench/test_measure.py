@@ -126,7 +126,7 @@ def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.Monke
 def test_the_phases_of_a_step_lie_within_it_and_their_medians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
     (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()
-    steps, phases = outcome.arrays["step_seconds"], outcome.arrays["phase_seconds"]
+    steps, phases = (outcome.arrays[name].astype(float) for name in ("step_seconds", "phase_seconds"))
     assert phases.shape == (3, 2, 4)
     assert (phases > 0).all()
     assert (phases.sum(axis=2) <= steps).all()

@@ -175,7 +175,7 @@ class NextError(Exception):
     ids=["refused", "allowed", "nothing to time"],
 )
 def test_a_run_is_refused_before_it_leaves_a_folder(
-    changes: dict[str, bool],
+    allow_busy: bool,
     skip: str | None,
     raised: type[Exception],
     tmp_path: Path,
