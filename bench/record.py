@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
-from bench.results import Audit, CostResult, Frozen, QualityResult, Status, TrialResult
+from bench.frozen import Frozen
+from bench.results import Audit, CostResult, QualityResult, Status, TrialResult
 
 __all__ = ["CostCell", "InputError", "QualityCell", "Record", "TrialCell"]
 

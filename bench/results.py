@@ -5,17 +5,13 @@ This module is torch-free: reports read results where no deep-learning package i
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from bench.frozen import Frozen
 from bench.metrics import METRICS
+from bench.surroundings import Energy, Validity
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
-
-
-class Frozen(BaseModel):
-    """Data that never changes once it is made: no unknown field, no infinity, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Counts(Frozen):
@@ -164,12 +160,12 @@ class QualityResult(Frozen):
     gap_sample: SplitScores | None = None
     search: Searched | None = None
     checkpoints: Checkpoints | None = None
-    extra: dict[str, SplitScores] = {}
-    extra_headlines: dict[str, str] = {}
+    extra: dict[str, SplitScores] = Field(default={})
+    extra_headlines: dict[str, str] = Field(default={})
     bias_change: list[BiasChange] | None = None
-    labels: list[str] = []
-    test_examples: dict[str, int] = {}
-    swap_seconds: list[float] = []
+    labels: list[str] = Field(default=[])
+    test_examples: dict[str, int] = Field(default={})
+    swap_seconds: list[float] = Field(default=[])
 
     @property
     def headline_score(self) -> float | None:
@@ -210,14 +206,47 @@ def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None
     return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
+class PhaseSeconds(Frozen):
+    """Seconds of a step's phases. The strategy's own hooks count as backward, the schedule and zero-grad as optimizer.
+
+    On an accelerator these are times of the device, waits for the next kernel to arrive included.
+    """
+
+    forward: float
+    backward: float
+    clipping: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """The phases together."""
+        return self.forward + self.backward + self.clipping + self.optimizer
+
+
 class StepTimes(Frozen):
-    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps)."""
+    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps).
+
+    `phases` are the medians of each phase, whose raw times lie in `phase_seconds`, shaped (rounds, steps, 4); they
+    and `p99_seconds` are None in records of old.
+    """
 
     median_seconds: float
     quartile1_seconds: float
     quartile3_seconds: float
     p95_seconds: float
     steps: int
+    p99_seconds: float | None = None
+    phases: PhaseSeconds | None = None
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over median."""
+        return (self.quartile3_seconds - self.quartile1_seconds) / self.median_seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """At the median step time."""
+        return 1 / self.median_seconds
 
 
 class MemoryAttribution(Frozen):
@@ -256,7 +285,10 @@ class MemoryPeak(Frozen):
 
 
 class CostResult(Frozen):
-    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided."""
+    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
+
+    `validity` and `energy` are None in records of old; energy too where `energy_reason` says why.
+    """
 
     group: str
     step: StepTimes
@@ -264,6 +296,9 @@ class CostResult(Frozen):
     memory_reason: str | None
     counts: Counts
     order_by_round: list[int]
+    validity: Validity | None = None
+    energy: Energy | None = None
+    energy_reason: str | None = None
 
 
 class Audit(Frozen):
