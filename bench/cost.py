@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.energy import Meter, Reason, energy_of, find_meter
-from bench.measure.memory import MemoryFailureError, measure_peak
+from bench.measure.fake import NoShapesError
+from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
 from bench.measure.nvml import find_card
 from bench.measure.time import Instruments, Timing, time_group
 from bench.measure.validity import Watch, disturbances, throttled
@@ -20,9 +21,11 @@ from bench.outcome import Outcome, failure
 from bench.results import CostResult, MemoryPeak, PhaseSeconds, StepTimes
 from bench.surroundings import Validity
 from bench.training import PHASES
+from strategies.errors import StrategyError
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
+AGAIN = "weighed once, with replicate 0"
 
 
 def group_of(cell: CostCell) -> str:
@@ -53,11 +56,21 @@ def run_group(
     for cell in cells:
         failed = timed.timings[cell.key].failure
         if failed is not None:
-            outcomes[cell.key] = failure(failed)
+            outcomes[cell.key] = _failed(failed, cell, encoder, device)
             continue
         on_turn(cell, "memory")
-        outcomes[cell.key] = _outcome(cell, timed, name, *_weigh(cell, encoder, device))
+        outcomes[cell.key] = _outcome(cell, timed, name, _weigh(cell, encoder, device))
     return outcomes
+
+
+def _failed(error: Exception, cell: CostCell, encoder: Encoder, device: torch.device) -> Outcome:
+    """What becomes of a cell that could not be timed; one that did not fit says what it would have needed."""
+    outcome = failure(error)
+    forecast, _ = _forecast(cell, encoder, device) if outcome.status == "out_of_memory" else (None, None)
+    if forecast is None:
+        return outcome
+    needs = f"forecast: tensors of {forecast.peak_allocated_bytes / 2**20:,.0f} MiB at the peak of a step"
+    return replace(outcome, reason=f"{outcome.reason}; {needs}")
 
 
 def _time(
@@ -74,17 +87,30 @@ def _time(
     return TimedGroup(timings, {key: watch.validity(before, own, after) for key, own in rounds.items()}, meter)
 
 
-def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[MemoryPeak | None, str | None]:
-    """Peak memory, or None and the reason why there is none; the second full fine-tuning is not weighed twice."""
+Weight = tuple[MemoryPeak | None, str | None]
+"""A peak, or None and the reason why there is none."""
+
+
+def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Weight, Weight]:
+    """Peak memory as measured and as forecast; the second full fine-tuning is not weighed twice."""
     if cell.replicate:
-        return None, "weighed once, with replicate 0"
+        return (None, AGAIN), (None, AGAIN)
+    forecast = _forecast(cell, encoder, device)
     try:
-        return measure_peak(cell, encoder, device), None
+        return (measure_peak(cell, encoder, device), None), forecast
     except (torch.OutOfMemoryError, MemoryFailureError) as error:
+        return (None, str(error)), forecast
+
+
+def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
+    try:
+        return forecast_peak(cell, encoder, accelerator=device.type != "cpu"), None
+    except (NoShapesError, StrategyError) as error:
         return None, str(error)
 
 
-def _outcome(cell: CostCell, timed: TimedGroup, group: str, memory: MemoryPeak | None, reason: str | None) -> Outcome:
+def _outcome(cell: CostCell, timed: TimedGroup, group: str, weights: tuple[Weight, Weight]) -> Outcome:
+    (memory, reason), (forecast, forecast_reason) = weights
     timing, validity = timed.timings[cell.key], timed.validity[cell.key]
     seconds = timing.step_seconds
     joules = [turn.joules for turn in timing.turns]
@@ -99,6 +125,8 @@ def _outcome(cell: CostCell, timed: TimedGroup, group: str, memory: MemoryPeak |
         validity=validity,
         energy=energy,
         energy_reason=energy_reason,
+        forecast=forecast,
+        forecast_reason=forecast_reason,
     )
     return Outcome(
         cost=result,

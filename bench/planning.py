@@ -17,12 +17,13 @@ from bench.budget import budget_of
 from bench.cell import CostCell, Precision
 from bench.encoders import Encoder
 from bench.errors import InputError
+from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config
 from bench.models import positions, shape_only
-from bench.results import Frozen, MemoryPeak
+from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 from strategies.interface import Context
 

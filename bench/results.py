@@ -287,7 +287,8 @@ class MemoryPeak(Frozen):
 class CostResult(Frozen):
     """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
 
-    `validity` and `energy` are None in records of old; energy too where `energy_reason` says why.
+    `forecast` is the peak as the shapes alone tell it, `validity` what surrounded the timing. They and `energy` are
+    None in records of old, and where `forecast_reason` and `energy_reason` say why.
     """
 
     group: str
@@ -299,6 +300,8 @@ class CostResult(Frozen):
     validity: Validity | None = None
     energy: Energy | None = None
     energy_reason: str | None = None
+    forecast: MemoryPeak | None = None
+    forecast_reason: str | None = None
 
 
 class Audit(Frozen):
