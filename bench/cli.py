@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench import __version__
 from bench.errors import Exit, InputError
+from bench.plan_command import plan
 from strategies.errors import StrategyError
 
 app = typer.Typer(
@@ -279,6 +280,9 @@ def merge(
     info = merging.merge(delta, to, model=model, cache_dir=cache_dir or archives.default_cache_dir(), offline=offline)
     done = f"{info.strategy} of task {info.task} merged into {to}; its head is {merging.HEAD} there"
     Console().print(done, markup=False, highlight=False, soft_wrap=True)
+
+
+app.command()(plan)
 
 
 @app.command(name="list")

@@ -11,19 +11,9 @@ import numpy as np
 
 from bench.cell import CostCell, QualityCell
 from bench.record import Conditions, Manifest, Record
-from bench.results import (
-    BiasChange,
-    CostResult,
-    Counts,
-    CurvePoint,
-    MemoryPeak,
-    PhaseSeconds,
-    QualityResult,
-    SplitScores,
-    StepTimes,
-)
+from bench.results import BiasChange, CostResult, Counts, CurvePoint, MemoryPeak, QualityResult, SplitScores
 from bench.store import RunStore, suite_hash
-from bench.surroundings import Surroundings, Validity
+from bench.timing import PhaseSeconds, StepTimes, Surroundings, Validity
 
 STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")
 SENTENCES = {
