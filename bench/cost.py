@@ -18,8 +18,8 @@ from bench.measure.nvml import find_card
 from bench.measure.time import Instruments, Timing, time_group
 from bench.measure.validity import Watch, disturbances, throttled
 from bench.outcome import Outcome, failure
-from bench.results import CostResult, MemoryPeak, PhaseSeconds, StepTimes
-from bench.surroundings import Validity
+from bench.results import CostResult, MemoryPeak
+from bench.timing import PhaseSeconds, StepTimes, Validity
 from bench.training import PHASES
 from strategies.errors import StrategyError
 

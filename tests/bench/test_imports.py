@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.surroundings"}
+READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.timing"}
 MAY_RENDER = {"bench/cli.py", "bench/running.py"}
 
 

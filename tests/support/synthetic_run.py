@@ -18,13 +18,11 @@ from bench.results import (
     CurvePoint,
     MemoryAttribution,
     MemoryPeak,
-    PhaseSeconds,
     QualityResult,
     SplitScores,
-    StepTimes,
 )
 from bench.store import RunStore, suite_hash
-from bench.surroundings import Surroundings, Validity
+from bench.timing import PhaseSeconds, StepTimes, Surroundings, Validity
 
 STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")
 SENTENCES = {
