@@ -21,7 +21,7 @@ from bench.models import (
 )
 from bench.tasks.base import HeadKind
 from strategies import delta
-from strategies.delta import DeltaInfo, Use
+from strategies.delta import DeltaInfo, Use, shown
 
 
 def read_info(path: Path) -> tuple[DeltaInfo, Use]:
@@ -48,7 +48,7 @@ def find(uses: Mapping[Path, Use], given: str | None) -> Encoder:
         return encoders.find((names or [given])[0], folders)
     named = {use.model: path for path, use in uses.items()}
     if len(named) > 1:
-        several = ", ".join(f"{name} ({path})" for name, path in named.items())
+        several = ", ".join(f"{shown(name)} ({path})" for name, path in named.items())
         raise InputError(f"the deltas belong to several encoders: {several}; take those of one at a time")
     ((name, path),) = named.items()
     if name not in encoders.TABLE:

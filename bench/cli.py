@@ -275,10 +275,10 @@ def merge(
 ) -> None:
     """Merge a trained delta into its encoder: a folder for `--models` and for transformers, and the head beside it."""
     os.environ |= OFFLINE if offline else {}
-    from bench import archives, merging
+    from bench import archives, merging, texts
 
     info = merging.merge(delta, to, model=model, cache_dir=cache_dir or archives.default_cache_dir(), offline=offline)
-    done = f"{info.strategy} of task {info.task} merged into {to}; its head is {merging.HEAD} there"
+    done = f"{info.strategy} of task {texts.escaped(info.task)} merged into {to}; its head is {merging.HEAD} there"
     Console().print(done, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ from bench.batching import IGNORED, encode
 from bench.errors import InputError
 from bench.scoring import forward
 from bench.tasks.base import Example
-from bench.texts import Given
+from bench.texts import Given, escaped
 from bench.windows import Windows
 from strategies import loading
 from strategies.delta import DeltaInfo, Use
@@ -159,5 +159,5 @@ def table(predictions: Sequence[Prediction]) -> Table:
         grid.add_column(title, overflow="fold")
     for one in predictions:
         cells = (one.info.task, one.info.strategy, " | ".join(one.text), one.words())
-        grid.add_row(*map(Text, cells))
+        grid.add_row(*(Text(escaped(cell)) for cell in cells))
     return grid

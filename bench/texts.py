@@ -1,6 +1,7 @@
-"""Texts to predict, as a person gives them. Torch-free."""
+"""Texts to predict, as a person gives them, and as a terminal may show them. Torch-free."""
 
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,22 @@ STDIN = "-"
 
 Given = tuple[str, ...]
 """One text, or the two of a pair."""
+
+_ESCAPED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def escaped(text: str) -> str:
+    """`text` for a terminal: what controls it, breaks a line or turns the direction of reading is spelt out.
+
+    Other characters stay, wide spaces and the joiners of many scripts among them.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char) in _ESCAPED or char in _DIRECTIONS
+        else char
+        for char in text
+    )
 
 
 def gather(texts: Sequence[str], seconds: Sequence[str], source: str | None) -> list[Given]:

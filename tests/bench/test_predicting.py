@@ -1,5 +1,6 @@
 """Predictions with deltas: the trained model's own, from real processes, and one clear line for what does not fit."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -209,6 +211,33 @@ def test_texts_are_paired_and_read_in_order(tmp_path: Path) -> None:
         ("e", "f"),
         ("g",),
     ]
+
+
+def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
+    (tmp_path / "texts").write_bytes("a\u2028b\r\nc\x0cd\x85e\n".encode())
+    assert texts.gather((), (), str(tmp_path / "texts")) == [("a\u2028b",), ("c\x0cd\x85e",)]
+
+
+def test_a_folder_that_cannot_be_named_is_one_clear_line(
+    written: dict[str, tuple[Path, TaskModel]], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"cannot write the folder .*File name too long") as error:
+        merging.merge(written["cola"][0], tmp_path / ("x" * 300), model=None, cache_dir=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_delta_says_reaches_no_terminal_raw(tmp_path: Path) -> None:
+    info = delta.DeltaInfo("bitfit", 0, "f00d", "a\x1b[1mtask", ("\x1b[2Jbad\nlabel",), use=USES["cola"])
+    one = predicting.Prediction(
+        tmp_path, info, ("na\u00efve\u3000\u202etext",), {"label": info.labels[0], "probability": 1}
+    )
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console.print(predicting.table([one]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert r"\x1b[2Jbad\nlabel (1.000)" in shown
+    assert r"a\x1b[1mtask" in shown
+    assert "na\u00efve\u3000\\u202etext" in shown
+    assert "\x1b" not in shown
 
 
 @pytest.fixture(scope="module")
