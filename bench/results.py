@@ -235,6 +235,35 @@ class MemoryPeak(Frozen):
     resident_before_bytes: int | None = None
 
 
+class Arithmetic(Frozen):
+    """What one training step computes and must move at least, counted and not measured.
+
+    flops            floating-point operations of products, in forward and in backward; a multiplication and its
+                     addition are two. Element by element operations are left out
+    weight_bytes     parameters and buffers read, in forward and in backward
+    saved_bytes      what forward leaves for backward; it is written and read, so it moves twice
+    gradient_bytes   gradients of parameters written and read, clipping included
+    optimizer_bytes  state and trained parameters, read and written
+    """
+
+    forward_flops: int
+    backward_flops: int
+    weight_bytes: int
+    saved_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+
+    @property
+    def flops(self) -> int:
+        """All of a step."""
+        return self.forward_flops + self.backward_flops
+
+    @property
+    def moved_bytes(self) -> int:
+        """The least a step reads and writes, everything together."""
+        return self.weight_bytes + 2 * self.saved_bytes + self.gradient_bytes + self.optimizer_bytes
+
+
 class CostResult(Frozen):
     """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided."""
 
@@ -244,6 +273,8 @@ class CostResult(Frozen):
     memory_reason: str | None
     counts: Counts
     order_by_round: list[int]
+    arithmetic: Arithmetic | None = None
+    arithmetic_reason: str | None = None
 
 
 class Audit(Frozen):

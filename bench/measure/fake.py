@@ -1,0 +1,90 @@
+"""A training step that has shapes and no values: what it needs can be counted without weights, memory or time.
+
+Built by strategy on the meta device, where every strategy can be applied, and then carried over to fake tensors of
+the device in question, so that torch chooses the kernels it would choose there.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+import strategies
+from bench.budget import budget_of
+from bench.cell import CostCell
+from bench.encoders import Encoder
+from bench.measure.subject import KIND, cost_config, cost_stepper, random_batch
+from bench.models import shape_only
+from bench.scoring import task_loss
+from bench.training import Stepper
+from strategies.interface import Context
+
+CPU = torch.device("cpu")
+
+
+class NoShapesError(RuntimeError):
+    """The step cannot be taken on shapes alone: what it does next depends on values."""
+
+
+@contextlib.contextmanager
+def fake_stepper(
+    cell: CostCell, encoder: Encoder, device: torch.device = CPU
+) -> Iterator[tuple[Stepper, dict[str, Tensor]]]:
+    """The stepper of a cost cell and its batch, both of fake tensors; inside the context steps can be taken.
+
+    Raises NoShapesError, there or here, where a strategy looks at values, and StrategyError where it does not apply.
+    """
+    config = cost_config(cell, encoder)
+    model = shape_only(config, KIND, cell.labels, cell.pooling)
+    context = Context(
+        np.random.default_rng(cell.mask_seed),
+        total_steps=cell.warmup_steps + cell.steps_per_round,
+        batches=lambda: itertools.repeat({}),
+        loss=lambda logits, batch: task_loss(logits, batch["labels"], KIND),
+        budget=budget_of(cell, model, KIND),
+    )
+    applied = strategies.resolve(cell.strategy)(model, context)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    _carry_over(applied.model, mode, device)
+    # Nothing of the batch is padding. Real models see that and make no mask of it, on shapes alone they cannot.
+    model.encoder.register_forward_pre_hook(_without_mask, with_kwargs=True)
+    try:
+        with mode:
+            yield cost_stepper(applied, cell, device), random_batch(cell, config.vocab_size, device)
+    except NoShapesError:
+        raise
+    except (NotImplementedError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NoShapesError(f"strategy {cell.strategy!r} needs more than shapes: {reason}") from error
+
+
+def _without_mask(
+    _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, kwargs | {"attention_mask": None}
+
+
+def _carry_over(model: nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
+    """Put fake tensors on `device` in the place of every parameter and buffer; what was shared stays shared."""
+    fakes: dict[Tensor, Tensor] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = fakes.get(parameter)
+                if fake is None:
+                    made = _fake(parameter, mode, device)
+                    fake = fakes[parameter] = nn.Parameter(made, requires_grad=parameter.requires_grad)
+                module._parameters[name] = fake  # type: ignore[assignment]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = fakes.setdefault(buffer, _fake(buffer, mode, device))
+
+
+def _fake(tensor: Tensor, mode: FakeTensorMode, device: torch.device) -> Tensor:
+    fake: Tensor = FakeTensor(mode, tensor.detach().to("meta"), device)
+    return fake
