@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ import torch
 from bench.budget import unmet
 from bench.cell import CostCell
 from bench.encoders import Encoder
+from bench.measure.fake import NoShapesError
+from bench.measure.flops import arithmetic_of, arithmetic_with_weights
 from bench.measure.memory import MemoryFailureError, measure_peak
 from bench.measure.time import Timing, time_group
 from bench.outcome import Outcome, failure
-from bench.results import CostResult, MemoryPeak, StepTimes
+from bench.results import Arithmetic, CostResult, MemoryPeak, StepTimes
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
@@ -40,8 +43,31 @@ def run_group(
             outcomes[cell.key] = failure(timing.failure)
             continue
         on_turn(cell, "memory")
-        outcomes[cell.key] = _outcome(cell, timing, name, *_weigh(cell, encoder, device))
+        outcome = _outcome(cell, timing, name, *_weigh(cell, encoder, device))
+        outcomes[cell.key] = _counted(outcome, *_count(cell, encoder))
     return outcomes
+
+
+def _count(cell: CostCell, encoder: Encoder) -> tuple[Arithmetic | None, str | None]:
+    """The arithmetic of a step, or None and the reason why there is none."""
+    if cell.replicate:
+        return None, "counted once, with replicate 0"
+    try:
+        try:
+            return arithmetic_of(cell, encoder), None
+        except NoShapesError:
+            return arithmetic_with_weights(cell, encoder), None
+    except (RuntimeError, MemoryError, ValueError) as error:
+        return None, (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _counted(outcome: Outcome, arithmetic: Arithmetic | None, reason: str | None) -> Outcome:
+    """The outcome of a cell with its arithmetic."""
+    if outcome.cost is None:
+        return outcome
+    return replace(
+        outcome, cost=outcome.cost.model_copy(update={"arithmetic": arithmetic, "arithmetic_reason": reason})
+    )
 
 
 def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[MemoryPeak | None, str | None]:
