@@ -221,19 +221,39 @@ class StepTimes(Frozen):
     steps: int
 
 
-class MemoryPeak(Frozen):
-    """Peak memory of one training step, taken in a fresh process after warm-up.
+class MemoryAttribution(Frozen):
+    """What the peak of a step consists of; the bytes add up to it.
 
-    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
-    tensors on a CPU. `resident_before_bytes` is what the process held before the model was built: libraries
-    mostly. Figures that do not exist on a device are None.
+    `activations_bytes` live on from the forward pass to the backward pass, `workspace_bytes` is what single operations
+    need (the batch with it), `residual_bytes` whatever nothing of this explains: on an accelerator also what its
+    allocator hands out beyond what tensors ask for. `phase` is the part of the step that the peak falls into, and
+    `peak_by_phase_bytes` the peak of each part.
     """
 
-    method: Literal["allocator", "live tensors"]
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    workspace_bytes: int
+    residual_bytes: int
+    phase: str | None
+    peak_by_phase_bytes: dict[str, int]
+
+
+class MemoryPeak(Frozen):
+    """Peak memory of one training step, taken in a fresh process after warm-up, or forecast from its shapes.
+
+    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
+    tensors on a CPU and in a forecast. `resident_before_bytes` is what the process held before the model was built:
+    libraries mostly. Figures that do not exist on a device are None.
+    """
+
+    method: Literal["allocator", "live tensors", "forecast"]
     peak_allocated_bytes: int
     peak_reserved_bytes: int | None
     resident_high_water_bytes: int | None
     resident_before_bytes: int | None = None
+    attribution: MemoryAttribution | None = None
 
 
 class Floor(Frozen):
