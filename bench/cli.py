@@ -101,6 +101,9 @@ def run(
     predict_test: Annotated[
         bool, typer.Option("--predict-test", help="Predict the official test rows too; see `export`.")
     ] = False,
+    allow_busy: Annotated[
+        bool, typer.Option("--allow-busy", help="Time steps although other work runs on the GPU.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
     skip: Annotated[str | None, typer.Option(help="Leave out the 'cost' or the 'quality' cells.")] = None,
 ) -> None:
@@ -147,6 +150,7 @@ def run(
         accept_changed=accept_changed,
         keep_deltas=keep_deltas,
         predict_test=predict_test,
+        allow_busy=allow_busy,
         offline=offline,
         model_folders=folders,
         command=sys.argv[1:],

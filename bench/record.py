@@ -9,9 +9,11 @@ from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from bench.arithmetic import Calibration
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
-from bench.results import Audit, Calibration, CostResult, Frozen, QualityResult, Status, TrialResult
+from bench.frozen import Frozen
+from bench.results import Audit, CostResult, QualityResult, Status, TrialResult
 
 __all__ = ["CostCell", "InputError", "QualityCell", "Record", "TrialCell"]
 

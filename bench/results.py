@@ -3,20 +3,16 @@
 This module is torch-free: reports read results where no deep-learning package is installed.
 """
 
-from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from bench.arithmetic import Arithmetic
+from bench.frozen import Frozen
 from bench.metrics import METRICS
+from bench.surroundings import Energy, Validity
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
-
-
-class Frozen(BaseModel):
-    """Data that never changes once it is made: no unknown field, no infinity, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Counts(Frozen):
@@ -165,12 +161,12 @@ class QualityResult(Frozen):
     gap_sample: SplitScores | None = None
     search: Searched | None = None
     checkpoints: Checkpoints | None = None
-    extra: dict[str, SplitScores] = {}
-    extra_headlines: dict[str, str] = {}
+    extra: dict[str, SplitScores] = Field(default={})
+    extra_headlines: dict[str, str] = Field(default={})
     bias_change: list[BiasChange] | None = None
-    labels: list[str] = []
-    test_examples: dict[str, int] = {}
-    swap_seconds: list[float] = []
+    labels: list[str] = Field(default=[])
+    test_examples: dict[str, int] = Field(default={})
+    swap_seconds: list[float] = Field(default=[])
 
     @property
     def headline_score(self) -> float | None:
@@ -211,14 +207,47 @@ def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None
     return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
+class PhaseSeconds(Frozen):
+    """Seconds of a step's phases. The strategy's own hooks count as backward, the schedule and zero-grad as optimizer.
+
+    On an accelerator these are times of the device, waits for the next kernel to arrive included.
+    """
+
+    forward: float
+    backward: float
+    clipping: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """The phases together."""
+        return self.forward + self.backward + self.clipping + self.optimizer
+
+
 class StepTimes(Frozen):
-    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps)."""
+    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps).
+
+    `phases` are the medians of each phase, whose raw times lie in `phase_seconds`, shaped (rounds, steps, 4); they
+    and `p99_seconds` are None in records of old.
+    """
 
     median_seconds: float
     quartile1_seconds: float
     quartile3_seconds: float
     p95_seconds: float
     steps: int
+    p99_seconds: float | None = None
+    phases: PhaseSeconds | None = None
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over median."""
+        return (self.quartile3_seconds - self.quartile1_seconds) / self.median_seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """At the median step time."""
+        return 1 / self.median_seconds
 
 
 class MemoryAttribution(Frozen):
@@ -256,58 +285,12 @@ class MemoryPeak(Frozen):
     attribution: MemoryAttribution | None = None
 
 
-class Floor(Frozen):
-    """The least time of one step: all its products at one rate, or all its bytes at another, whichever is more."""
-
-    compute_seconds: float
-    move_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """The floor."""
-        return max(self.compute_seconds, self.move_seconds)
-
-    @property
-    def bound(self) -> Literal["arithmetic", "bytes"]:
-        """Which of the two it is."""
-        return "arithmetic" if self.compute_seconds >= self.move_seconds else "bytes"
-
-
-class Arithmetic(Frozen):
-    """What one training step computes and must move at least, counted and not measured.
-
-    flops            floating-point operations of products, in forward and in backward; a multiplication and its
-                     addition are two. Element by element operations are left out
-    weight_bytes     parameters and buffers read, in forward and in backward
-    saved_bytes      what forward leaves for backward; it is written and read, so it moves twice
-    gradient_bytes   gradients of parameters written and read, clipping included
-    optimizer_bytes  state and trained parameters, read and written
-    """
-
-    forward_flops: int
-    backward_flops: int
-    weight_bytes: int
-    saved_bytes: int
-    gradient_bytes: int
-    optimizer_bytes: int
-
-    @property
-    def flops(self) -> int:
-        """All of a step."""
-        return self.forward_flops + self.backward_flops
-
-    @property
-    def moved_bytes(self) -> int:
-        """The least a step reads and writes, everything together."""
-        return self.weight_bytes + 2 * self.saved_bytes + self.gradient_bytes + self.optimizer_bytes
-
-    def floor(self, flops_per_second: float, bytes_per_second: float) -> Floor:
-        """The least time of such a step at these rates (a roofline)."""
-        return Floor(compute_seconds=self.flops / flops_per_second, move_seconds=self.moved_bytes / bytes_per_second)
-
-
 class CostResult(Frozen):
-    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided."""
+    """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
+
+    `validity` and `energy` are None in records of old; energy too where `energy_reason` says why, and
+    `arithmetic` likewise.
+    """
 
     group: str
     step: StepTimes
@@ -315,6 +298,9 @@ class CostResult(Frozen):
     memory_reason: str | None
     counts: Counts
     order_by_round: list[int]
+    validity: Validity | None = None
+    energy: Energy | None = None
+    energy_reason: str | None = None
     arithmetic: Arithmetic | None = None
     arithmetic_reason: str | None = None
 
@@ -328,31 +314,3 @@ class Audit(Frozen):
     def passed(self) -> bool:
         """Whether no check found anything."""
         return not any(self.checks.values())
-
-
-class Calibration(Frozen):
-    """The rates of a machine itself, measured at the start or the end of the cost cells of a run.
-
-    matmul_flops_per_second  operations of a large square product, by precision
-    matmul_sizes             the width of its matrices
-    copied_bytes_per_second  bytes of a large copy, read and written; None where it could not be made
-    failures                 what could not be measured, and why
-    """
-
-    schema_version: Literal[1] = 1
-    moment: Literal["start", "end"]
-    taken_utc: str
-    device_name: str
-    threads: int
-    matmul_flops_per_second: dict[str, float]
-    matmul_sizes: dict[str, int]
-    copied_bytes_per_second: float | None
-    failures: list[str] = []
-
-
-def machine_rates(calibrations: Iterable[Calibration], precision: str) -> tuple[float | None, float | None]:
-    """The best rates of a machine over its calibrations: operations and bytes a second; None where never measured."""
-    taken = list(calibrations)
-    products = [rate for one in taken if (rate := one.matmul_flops_per_second.get(precision)) is not None]
-    copies = [one.copied_bytes_per_second for one in taken if one.copied_bytes_per_second is not None]
-    return max(products, default=None), max(copies, default=None)

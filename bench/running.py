@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import harness, runs
-from bench.cell import QualityCell
+from bench.cell import CostCell, QualityCell
 from bench.environment import choose_device, prepare
 from bench.errors import Exit
+from bench.measure.validity import refuse_busy_card
 from bench.progress import Display
 from bench.record import title
 from bench.session import Options, Session
@@ -39,6 +40,7 @@ class Request:
     accept_changed: bool = False
     keep_deltas: bool = False
     predict_test: bool = False
+    allow_busy: bool = False
     offline: bool = False
     model_folders: Mapping[str, Path] | None = None
     command: Sequence[str] = ()
@@ -49,6 +51,8 @@ def run(request: Request, console: Console) -> Exit:
     device = choose_device(request.device)
     cells = request.suite.cells(accelerator=device.type != "cpu", folders=request.model_folders)
     prepare(device, {cell.precision for cell in cells}, request.threads)
+    if not request.allow_busy and any(isinstance(cell, CostCell) for cell in cells):
+        refuse_busy_card(device)
     timeout = request.suite.timeout_minutes
     session = Session(
         Options(

@@ -18,9 +18,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from bench.arithmetic import Calibration
 from bench.errors import InputError
 from bench.record import Manifest, Record, Sidecar, parse_calibration, parse_record
-from bench.results import Calibration
 
 __all__ = ["BadLine", "InputError", "RunStore"]
 

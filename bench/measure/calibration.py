@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 
+from bench.arithmetic import Calibration
+from bench.device import device_of
 from bench.environment import device_name, set_matmul
-from bench.measure.time import synchronize
-from bench.results import Calibration
 from bench.runs import now_utc
 
 # Each rate is the best of the samples that fit into so many seconds, and of so many at least.
@@ -94,11 +94,12 @@ def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _seconds(work: Callable[[], object], times: int, device: torch.device) -> float:
-    synchronize(device)
+    door = device_of(device)
+    door.synchronize()
     begin = time.perf_counter()
     for _ in range(times):
         work()
-    synchronize(device)
+    door.synchronize()
     return (time.perf_counter() - begin) / times
 
 

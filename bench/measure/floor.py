@@ -6,9 +6,9 @@ nothing; how far above it a step lies is what a machine loses. Torch-free.
 
 from collections.abc import Iterable
 
+from bench.arithmetic import Arithmetic, Calibration, Floor, machine_rates
 from bench.cards import Card
 from bench.cell import Precision
-from bench.results import Arithmetic, Calibration, Floor, machine_rates
 
 
 def floor_on_card(arithmetic: Arithmetic, card: Card, precision: Precision) -> tuple[Floor | None, str | None]:

@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.arithmetic import Arithmetic
 from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
-from bench.results import Arithmetic
 from bench.training import END, Stepper
 from strategies.interface import Batch
 

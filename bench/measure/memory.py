@@ -19,6 +19,7 @@ from torch import Tensor
 from bench import encoders
 from bench.budget import budget_of
 from bench.cell import CostCell
+from bench.device import Device, device_of, peaks_of
 from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
 from bench.measure.fake import fake_stepper
@@ -79,16 +80,14 @@ def peak_of_step(cell: CostCell, encoder: Encoder, device: torch.device) -> Memo
     batch = random_batch(cell, vocabulary, device)
     for step in range(WARMUP_STEPS):
         stepper(batch, step)
-    return _accelerator_peak(stepper, batch, device) if device.type != "cpu" else _cpu_peak(stepper, batch, before)
+    door = device_of(device)
+    return _accelerator_peak(stepper, batch, door) if door.counts_memory else _cpu_peak(stepper, batch, before)
 
 
-def _accelerator_peak(stepper: Stepper, batch: Mapping[str, Tensor], device: torch.device) -> MemoryPeak:
-    torch.accelerator.synchronize(device)
-    torch.accelerator.reset_peak_memory_stats(device)
-    stepper(batch, WARMUP_STEPS)
-    torch.accelerator.synchronize(device)
-    allocated = torch.accelerator.max_memory_allocated(device)
-    reserved = torch.accelerator.max_memory_reserved(device)
+def _accelerator_peak(stepper: Stepper, batch: Mapping[str, Tensor], device: Device) -> MemoryPeak:
+    allocated, reserved = peaks_of(device, lambda: stepper(batch, WARMUP_STEPS))
+    if allocated is None:
+        raise MemoryFailureError(f"{device.torch_device} counts no memory")
     return MemoryPeak(
         method="allocator",
         peak_allocated_bytes=allocated,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.measure.time import synchronize
+from bench.device import device_of
 from strategies import loading
 
 SWAPS = 5
@@ -16,15 +16,15 @@ def swap_seconds(path: Path, base: nn.Module, base_fingerprint: str) -> list[flo
 
     The delta at `path` stands for both: it is read and checked beforehand, and then taken off and put on again.
     """
-    device = next(base.parameters()).device
+    device = device_of(next(base.parameters()).device)
     delta = loading.load(path, base, base_fingerprint)
     seconds = []
     for _ in range(SWAPS):
-        synchronize(device)
+        device.synchronize()
         begin = time.perf_counter()
         delta.remove()
         delta.apply()
-        synchronize(device)
+        device.synchronize()
         seconds.append(time.perf_counter() - begin)
     delta.remove()
     return seconds

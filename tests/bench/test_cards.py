@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from bench.arithmetic import Arithmetic, Calibration
 from bench.cards import cards, find
 from bench.errors import InputError
 from bench.measure.floor import floor_on_card, floor_on_machine, utilisation
-from bench.results import Arithmetic, Calibration
 
 STEP = Arithmetic(
     forward_flops=10**12,

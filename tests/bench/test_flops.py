@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from bench.arithmetic import Arithmetic
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.fake import NoShapesError, fake_stepper
 from bench.measure.flops import arithmetic_of, arithmetic_with_weights
-from bench.results import Arithmetic
 from strategies.sparse import SparseLinear
 
 WIDTH, INNER, LAYERS, VOCABULARY, POSITIONS = 32, 128, 2, 50, 64

@@ -11,14 +11,17 @@ from torch import nn
 import strategies
 from bench import cost, encoders
 from bench.cell import CostCell
+from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.memory import measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
-from bench.measure.time import time_group, turn_order
+from bench.measure.time import Instruments, time_group, turn_order
+from bench.measure.validity import Watch
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
+INSTRUMENTS = Instruments(device_of(CPU), Watch(None, None).look, meter=None)
 TINY = Encoder(
     "tiny",
     "A tiny BERT.",
@@ -92,7 +95,7 @@ def test_a_fresh_process_finds_the_same_peak() -> None:
 def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
     cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
     turns: list[str] = []
-    timings = time_group(cells, TINY, CPU, lambda turn: turns.append(turn.key))
+    timings = time_group(cells, TINY, INSTRUMENTS, lambda turn: turns.append(turn.key))
     assert len(turns) == 9
     assert turns[:3] == [c.key for c in turn_order(cells, 0)]
     assert turns[3] != turns[0]
@@ -118,6 +121,24 @@ def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.Monke
         statistics.median(outcomes[cells[0].key].arrays["step_seconds"].ravel().tolist())
     )
     assert result.step.steps == 6
+
+
+def test_the_phases_of_a_step_lie_within_it_and_their_medians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
+    (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()
+    steps, phases = (outcome.arrays[name].astype(float) for name in ("step_seconds", "phase_seconds"))
+    assert phases.shape == (3, 2, 4)
+    assert (phases > 0).all()
+    assert (phases.sum(axis=2) <= steps).all()
+    assert outcome.cost is not None
+    found = outcome.cost.step
+    assert found.phases is not None
+    medians = [statistics.median(phases[:, :, phase].ravel().tolist()) for phase in range(4)]
+    kept = [found.phases.forward, found.phases.backward, found.phases.clipping, found.phases.optimizer]
+    assert kept == pytest.approx(medians)
+    assert found.phases.total == pytest.approx(sum(medians))
+    assert found.p99_seconds is not None
+    assert found.p95_seconds <= found.p99_seconds <= steps.max()
 
 
 def test_a_batch_is_the_same_for_every_strategy() -> None:

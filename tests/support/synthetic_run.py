@@ -11,8 +11,19 @@ import numpy as np
 
 from bench.cell import CostCell, QualityCell
 from bench.record import Conditions, Manifest, Record
-from bench.results import BiasChange, CostResult, Counts, CurvePoint, MemoryPeak, QualityResult, SplitScores, StepTimes
+from bench.results import (
+    BiasChange,
+    CostResult,
+    Counts,
+    CurvePoint,
+    MemoryPeak,
+    PhaseSeconds,
+    QualityResult,
+    SplitScores,
+    StepTimes,
+)
 from bench.store import RunStore, suite_hash
+from bench.surroundings import Surroundings, Validity
 
 STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")
 SENTENCES = {
@@ -301,6 +312,8 @@ def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Reco
             quartile3_seconds=quartiles[2],
             p95_seconds=quartiles[3],
             steps=seconds.size,
+            p99_seconds=float(np.quantile(seconds, 0.99)),
+            phases=_phases(quartiles[1], trainable),
         ),
         memory=MemoryPeak(
             method="live tensors",
@@ -311,8 +324,25 @@ def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Reco
         memory_reason=None,
         counts=Counts(encoder_trainable=trainable, encoder_total=ENCODER, head_trainable=770),
         order_by_round=[(index + cell.replicate) % 8 for index in range(cell.rounds)],
+        validity=_validity(cell),
+        energy_reason="no RAPL counter in /sys/class/powercap",
     )
     return _record(cell, plan, cost=result), {"step_seconds": seconds}
+
+
+def _phases(median_seconds: float, trainable: int) -> PhaseSeconds:
+    """A third of a step forward; the optimizer's part grows with what trains."""
+    shares = {"forward": 0.33, "clipping": 0.06 * trainable / ENCODER, "optimizer": 0.09 * trainable / ENCODER}
+    shares["backward"] = 1 - sum(shares.values())
+    return PhaseSeconds(**{phase: share * median_seconds for phase, share in shares.items()})
+
+
+def _validity(cell: CostCell) -> Validity:
+    """A quiet machine of two cores without a card, its load rising while it is measured."""
+    loads = (0.4, *(1.2 + 0.1 * index for index in range(cell.rounds)), 1.9)
+    moments = [Surroundings(load_average=load, available_memory_bytes=13 * 2**30) for load in loads]
+    reason = "cpu is no NVIDIA card here"
+    return Validity(cores=2, card_reason=reason, before=moments[0], after=moments[-1], rounds=moments[1:-1])
 
 
 def only(strategies: Sequence[str]) -> Callable[[Record], Record | None]:

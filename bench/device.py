@@ -1,0 +1,128 @@
+"""The one door to the device: every call of the measuring code to an accelerator goes through here.
+
+Two implementations, one of the CPU and one of whatever accelerator torch has; a third, which records the order of
+calls, stands in for them in tests.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+# A moment on the device's own clock. What it is only the device that made it knows.
+Mark = Any
+
+
+class Device(Protocol):
+    """What measuring asks of a device.
+
+    `counts_memory` says whether it has an allocator that counts; where it has none, both peaks are None.
+    """
+
+    torch_device: torch.device
+    counts_memory: bool
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all it was given."""
+
+    def empty_cache(self) -> None:
+        """Give memory that nothing holds back to the device."""
+
+    def reset_peak(self) -> None:
+        """Count peaks from now on."""
+
+    def peak_allocated_bytes(self) -> int | None:
+        """The most bytes tensors held since `reset_peak`."""
+
+    def peak_reserved_bytes(self) -> int | None:
+        """The most bytes the allocator held since `reset_peak`."""
+
+    def mark(self) -> Mark:
+        """The moment at which the device comes to what it is given next; costs no wait."""
+
+    def seconds_between(self, begin: Mark, end: Mark) -> float:
+        """Seconds from one mark to a later one. To be asked after `synchronize` only."""
+
+
+class CpuDevice:
+    """The CPU: work is done when the call returns, and no allocator counts."""
+
+    torch_device = torch.device("cpu")
+    counts_memory = False
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def empty_cache(self) -> None:
+        """Nothing is cached."""
+
+    def reset_peak(self) -> None:
+        """Nothing is counted."""
+
+    def peak_allocated_bytes(self) -> None:
+        """Not counted."""
+
+    def peak_reserved_bytes(self) -> None:
+        """Not counted."""
+
+    def mark(self) -> float:
+        """Now."""
+        return time.perf_counter()
+
+    def seconds_between(self, begin: float, end: float) -> float:
+        """The difference of two clock readings."""
+        return end - begin
+
+
+class AcceleratorDevice:
+    """Any accelerator torch has. Marks are events on its stream, so that splitting a step does not stall it."""
+
+    counts_memory = True
+
+    def __init__(self, device: torch.device) -> None:
+        self.torch_device = device
+
+    def synchronize(self) -> None:
+        """Wait for every stream of the device."""
+        torch.accelerator.synchronize(self.torch_device)
+
+    def empty_cache(self) -> None:
+        """Free the blocks that the allocator keeps for later."""
+        torch.accelerator.empty_cache()
+
+    def reset_peak(self) -> None:
+        """Set the allocator's peaks to what is held now."""
+        torch.accelerator.reset_peak_memory_stats(self.torch_device)
+
+    def peak_allocated_bytes(self) -> int:
+        """The allocator's figure."""
+        return torch.accelerator.max_memory_allocated(self.torch_device)
+
+    def peak_reserved_bytes(self) -> int:
+        """The allocator's figure."""
+        return torch.accelerator.max_memory_reserved(self.torch_device)
+
+    def mark(self) -> torch.Event:
+        """An event recorded on the current stream."""
+        event = torch.Event(self.torch_device, enable_timing=True)
+        event.record()
+        return event
+
+    def seconds_between(self, begin: torch.Event, end: torch.Event) -> float:
+        """Time of the device between two events, which must have passed."""
+        return begin.elapsed_time(end) / 1000
+
+
+def device_of(device: torch.device) -> Device:
+    """The door to `device`."""
+    return CpuDevice() if device.type == "cpu" else AcceleratorDevice(device)
+
+
+def peaks_of(device: Device, work: Callable[[], object]) -> tuple[int | None, int | None]:
+    """Peak allocated and peak reserved bytes while `work` ran, what was held before included."""
+    device.synchronize()
+    device.reset_peak()
+    work()
+    device.synchronize()
+    return device.peak_allocated_bytes(), device.peak_reserved_bytes()
