@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.timing"}
+READABLE_BY_REPORTS |= {"bench.arithmetic"}
 MAY_RENDER = {"bench/cli.py", "bench/running.py"}
 
 
