@@ -69,7 +69,7 @@ def test_a_random_subset_pays_for_its_own_coordinates_alone() -> None:
     assert max(chosen.values()) <= 0.01 * WIDTH**2, "above that a dense product is taken"
     gradients = sum(2 * TOKENS * count for count in chosen.values())
     assert {"query", "key", "value"} <= {name.rpartition(".")[2] for name in chosen if "layer.0" in name}
-    # The first LayerNorm is part of no graph, since nothing below it trains: queries, keys and values of the first layer
+    # The first LayerNorm is part of no graph, since nothing below it trains: queries, keys and values of that layer
     # have no gradient of their input.
     inputs = INPUT_GRADIENTS - 3 * 2 * TOKENS * WIDTH**2
     assert counted("random_uniform", budget=0.002).backward_flops == inputs + gradients + HEAD

@@ -268,7 +268,7 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         test_examples=dict(plan.predictions.get(cell.task, {})),
         swap_seconds=[0.0004 + 1e-9 * trainable] * 5,
     )
-    arrays = {"loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
+    arrays = {"step_loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
     return _record(cell, plan, quality=result), arrays
 
 
