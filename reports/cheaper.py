@@ -106,7 +106,7 @@ def _time(cost: Cost, full: Cost | None) -> list[str]:
     if cost.ratio is not None:
         value, interval = formats.ratio(cost.ratio)
         spread = f" (interval {interval})" if interval else " (one round, no interval)"
-        measured = f"{value} of full fine-tuning's time{spread}"
+        measured = f"It takes {value} of full fine-tuning's time{spread}"
     ours, theirs = _counted(cost), _counted(full)
     if ours is None:
         return [measured, _uncounted(cost)]
@@ -114,7 +114,8 @@ def _time(cost: Cost, full: Cost | None) -> list[str]:
         return [measured, "The arithmetic of full fine-tuning was not counted"]
     ratio = ours.flops / theirs.flops
     text = f"{formats.plain_ratio(ratio)} of its arithmetic: {_remaining(ours, theirs, _share(cost))}"
-    return [f"{measured}, {text}", *_beyond(cost, ratio, ours.moved_bytes / theirs.moved_bytes)]
+    joint = " and" if cost.ratio is not None else "; it takes"
+    return [f"{measured}{joint} {text}", *_beyond(cost, ratio, ours.moved_bytes / theirs.moved_bytes)]
 
 
 def _remaining(ours: Arithmetic, full: Arithmetic, share: float | None) -> str:
@@ -162,11 +163,11 @@ def _memory(cost: Cost, full: Cost | None) -> list[str]:
     result = cost.result
     if result is None or result.memory is None:
         return [f"Peak memory was not measured ({'' if result is None else result.memory_reason})"]
-    ratio = "" if cost.memory_ratio is None else f"{formats.plain_ratio(cost.memory_ratio)} of the memory: "
+    ratio = "" if cost.memory_ratio is None else f"It holds {formats.plain_ratio(cost.memory_ratio)} of the memory: "
     texts = [part for part in (*_largest(cost), _activations(cost, full)) if part]
     if not texts:
         return [f"{ratio}{formats.size(cost.peak_bytes)} at its peak"] if ratio else []
-    return [f"{ratio}of a peak of {formats.size(cost.peak_bytes)}, {_join(texts)}"]
+    return [f"{ratio or 'Memory: '}of a peak of {formats.size(cost.peak_bytes)}, {_join(texts)}"]
 
 
 def _largest(cost: Cost) -> list[str]:
@@ -245,13 +246,12 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
         missing = Cell(formats.MISSING)
         why = Cell(formats.MISSING, "" if cost.result is None else cost.result.arithmetic_reason or "")
         return (name, share, why, missing, time, missing, missing, missing, missing, missing, peak)
-    backward = counted.backward_flops / counted.flops if counted.flops else None
     full_moved, full_saved = (None, None) if theirs is None else (theirs.moved_bytes, theirs.saved_bytes)
     return (
         name,
         share,
         Cell(formats.flops(counted.flops), _of(counted.flops, None if theirs is None else theirs.flops), length),
-        Cell(formats.plain_ratio(backward)),
+        Cell(formats.number(counted.backward_flops / counted.flops, 2) if counted.flops else formats.MISSING),
         time,
         *_speed_cells(cost, counted, calibrations),
         Cell(formats.size(counted.moved_bytes), _of(counted.moved_bytes, full_moved)),

@@ -80,11 +80,11 @@ def changed(strategy: str, change: Callable[[Record], Record]) -> Callable[[Reco
 
 def test_bitfit_is_cheaper_and_the_sentence_says_what_remains(tmp_path: Path) -> None:
     text = texts(make_run(tmp_path / "run", replace(PLAN, alter=counted)))["bitfit"]
-    assert text.startswith("Cheaper in time and memory, with 0.11% of the encoder's parameters. 0.66")
+    assert text.startswith("Cheaper in time and memory, with 0.11% of the encoder's parameters. It takes 0.66")
     assert "of full fine-tuning's time (interval 0.6" in text
     assert "0.67 of its arithmetic: the forward pass (0.33) and the backward pass through frozen layers (0.34)" in text
     assert "gradients of weights (0.33) are saved" in text
-    assert "0.60 of the memory: " in text
+    assert "It holds 0.60 of the memory: " in text
     assert "activations kept for the backward pass are 64 MiB, 0.64 of full fine-tuning's" in text
 
 
