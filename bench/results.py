@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.frozen import Frozen
+from bench.arithmetic import Arithmetic
+from bench.frozen import Frozen as Frozen
 from bench.metrics import METRICS
-from bench.surroundings import Energy, Validity
+from bench.timing import Energy, StepTimes, Validity
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
 
@@ -206,68 +207,46 @@ def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None
     return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
-class PhaseSeconds(Frozen):
-    """Seconds of a step's phases. The strategy's own hooks count as backward, the schedule and zero-grad as optimizer.
+class MemoryAttribution(Frozen):
+    """What the peak of a step consists of; the bytes add up to it.
 
-    On an accelerator these are times of the device, waits for the next kernel to arrive included.
+    `activations_bytes` live on from the forward pass to the backward pass, `workspace_bytes` is what single operations
+    need (the batch with it), `residual_bytes` whatever nothing of this explains: on an accelerator also what its
+    allocator hands out beyond what tensors ask for. `phase` is the part of the step that the peak falls into, and
+    `peak_by_phase_bytes` the peak of each part.
     """
 
-    forward: float
-    backward: float
-    clipping: float
-    optimizer: float
-
-    @property
-    def total(self) -> float:
-        """The phases together."""
-        return self.forward + self.backward + self.clipping + self.optimizer
-
-
-class StepTimes(Frozen):
-    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps).
-
-    `phases` are the medians of each phase, whose raw times lie in `phase_seconds`, shaped (rounds, steps, 4); they
-    and `p99_seconds` are None in records of old.
-    """
-
-    median_seconds: float
-    quartile1_seconds: float
-    quartile3_seconds: float
-    p95_seconds: float
-    steps: int
-    p99_seconds: float | None = None
-    phases: PhaseSeconds | None = None
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range over median."""
-        return (self.quartile3_seconds - self.quartile1_seconds) / self.median_seconds
-
-    @property
-    def steps_per_second(self) -> float:
-        """At the median step time."""
-        return 1 / self.median_seconds
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    workspace_bytes: int
+    residual_bytes: int
+    phase: str | None
+    peak_by_phase_bytes: dict[str, int]
 
 
 class MemoryPeak(Frozen):
-    """Peak memory of one training step, taken in a fresh process after warm-up.
+    """Peak memory of one training step, taken in a fresh process after warm-up, or forecast from its shapes.
 
     `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
-    tensors on a CPU. `resident_before_bytes` is what the process held before the model was built: libraries
-    mostly. Figures that do not exist on a device are None.
+    tensors on a CPU and in a forecast. `resident_before_bytes` is what the process held before the model was built:
+    libraries mostly. Figures that do not exist on a device are None.
     """
 
-    method: Literal["allocator", "live tensors"]
+    method: Literal["allocator", "live tensors", "forecast"]
     peak_allocated_bytes: int
     peak_reserved_bytes: int | None
     resident_high_water_bytes: int | None
     resident_before_bytes: int | None = None
+    attribution: MemoryAttribution | None = None
 
 
 class CostResult(Frozen):
     """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
 
-    `validity` and `energy` are None in records of old; energy too where `energy_reason` says why.
+    `forecast` is the peak as the shapes alone tell it, `validity` what surrounded the timing. What is None is so in
+    records of old, and where the reason beside it says why.
     """
 
     group: str
@@ -279,6 +258,10 @@ class CostResult(Frozen):
     validity: Validity | None = None
     energy: Energy | None = None
     energy_reason: str | None = None
+    forecast: MemoryPeak | None = None
+    forecast_reason: str | None = None
+    arithmetic: Arithmetic | None = None
+    arithmetic_reason: str | None = None
 
 
 class Audit(Frozen):

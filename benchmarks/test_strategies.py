@@ -88,5 +88,5 @@ def _step(model: str, strategy: str) -> tuple[Callable[[], object], int]:
     count = itertools.count()
     for step in itertools.islice(count, cell.warmup_steps):
         stepper(batch, step)
-    peak = live_peak(stepper, batch, next(count))
+    peak = live_peak(stepper, batch, next(count)).bytes
     return lambda: stepper(batch, next(count)), peak

@@ -2,18 +2,21 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reports import bias_change, figures, formats, sweep_figures, tables
+from reports import bias_change, figures, formats, step_tables, sweep_figures, tables
 from reports import sweep as sweeping
 from reports.cautions import cautions, task_cautions
+from reports.cheaper import cheaper
 from reports.claims import claims_table
 from reports.deployment import deployment_table
 from reports.formats import metric
+from reports.machine import machine_table
+from reports.memory_table import memory_table
 from reports.palette import label
 from reports.parts import Content, ModelPart, Picture, Sentence, SweepPart, TaskPart
-from reports.run import Model, Run, Sweep, Task
+from reports.run import Model, Run, Shape, Sweep, Task
 from reports.search_table import search_table
 from reports.sentences import Marks, Named, sentences
 from reports.statistics import Summary
@@ -48,6 +51,7 @@ def build(run: Run) -> Content:
         warnings=tables.warnings_table(run),
         damaged=(*damaged, *run.unreadable),
         outstanding=tuple(run.outstanding),
+        machine=machine_table(run.calibrations),
         conditions=tables.conditions_table(run),
         fingerprints=tables.fingerprints_table(run),
         command=_command(run.manifest.command),
@@ -118,9 +122,21 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         pictures=_overview(verdict, marks),
         sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
         tasks=tuple(_task(task, verdict, marks) for task in model.tasks),
-        costs=tuple((shape.label, tables.cost_table(shape, order)) for shape in model.shapes),
+        costs=tuple(part for shape in model.shapes for part in _costs(shape, order)),
+        cheaper=tuple(part for shape in model.shapes if (part := cheaper(shape, order, run.calibrations)) is not None),
         deployment=deployment_table(verdict),
     )
+
+
+def _costs(shape: Shape, order: Mapping[str, int]) -> list[tuple[str, Table]]:
+    """Everything on the costs of one batch shape, each table with its title."""
+    shown = [
+        (shape.label, tables.cost_table(shape, order)),
+        (f"{shape.label}: where a step goes", step_tables.phase_table(shape, order)),
+        (f"{shape.label}: what its memory holds", memory_table(shape, order)),
+        (f"{shape.label}: what surrounded it", step_tables.surroundings_table(shape)),
+    ]
+    return [(title, table) for title, table in shown if table is not None]
 
 
 def _overview(verdict: Verdict, marks: Marks) -> tuple[Picture, ...]:

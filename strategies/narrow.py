@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -130,7 +130,7 @@ class _Stored:
             parametrize.register_parametrization(module, own, _Widened(form, self._scale), unsafe=True)
             if looks_up:
                 # Widened as a whole, a vocabulary would be the largest tensor of a step.
-                module.forward = functools.partial(_look_up, parameter, form, self._scale)
+                module.forward = functools.partial(_look_up, module.get_submodule(f"parametrizations.{own}"))
 
     def restore(self) -> None:
         """Make it a plain float32 parameter again, with the values that it had while narrow."""
@@ -140,10 +140,11 @@ class _Stored:
         self._parameter.data = self._form.widen(self._parameter.data, self._scale)
 
 
-def _look_up(narrow: Tensor, form: Format, scale: Tensor | None, ids: Tensor) -> Tensor:
+def _look_up(stored: nn.Module, ids: Tensor) -> Tensor:
     """The rows of a narrow matrix at `ids`, widened: what an embedding gives."""
+    narrow, widened = stored.get_parameter("original"), cast(_Widened, stored.get_submodule("0"))
     rows = F.embedding(ids, narrow)
-    return form.widen(rows, None if scale is None else F.embedding(ids, scale))
+    return widened.form.widen(rows, None if widened.scale is None else F.embedding(ids, widened.scale))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,38 @@
 """Bytes of live tensors, tracked by watching every operation torch dispatches.
 
 On a CPU there is no allocator to ask for a peak. This mode sees every storage that an operation creates
-and is told when it dies, so the peak it reports is what the tensors of a step need, allocator aside.
+and is told when it dies, so the peak it reports is what the tensors of a step need, allocator aside. It works on
+fake tensors as well, which have shapes and no memory.
 """
 
+import itertools
 import weakref
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+TEMPORARY = "workspace"
+"""What a storage is until somebody says otherwise."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most bytes alive at once since `reset_peak`, and what they were.
+
+    `by_kind` are bytes by what their storages were named, which add up to `bytes`. `phase` is the one it fell into,
+    and `by_phase` the most bytes alive in each.
+    """
+
+    bytes: int
+    by_kind: dict[str, int]
+    phase: str | None
+    by_phase: dict[str, int]
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -21,29 +42,73 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.live_bytes = 0
         self.peak_bytes = 0
-        self._seen: dict[int, weakref.finalize[..., Any]] = {}
+        self._numbers = itertools.count()
+        # By the address of a storage, which another may have once it is dead; the number is its own for good.
+        self._alive: dict[int, tuple[int, weakref.finalize[..., Any]]] = {}
+        self._kinds: dict[int, str] = {}
+        self._events: list[tuple[int, int]] = []
+        self._phases: list[tuple[int, str]] = []
 
-    def watch(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors that existed before, such as parameters and a batch."""
+    def watch(self, tensors: Iterable[Tensor], kind: str = TEMPORARY) -> None:
+        """Count tensors that existed before, such as parameters and a batch, and say what they are."""
         for tensor in tensors:
-            self._count(tensor)
+            self._kinds[self._count(tensor)] = kind
+
+    def name_new(self, kind: str) -> None:
+        """Everything that lives now and has not been named is of this kind."""
+        for number, _ in self._alive.values():
+            self._kinds.setdefault(number, kind)
+
+    def begin(self, phase: str) -> None:
+        """Another phase begins."""
+        self._phases.append((len(self._events), phase))
 
     def reset_peak(self) -> None:
         """Forget the peak so far; what lives now still counts."""
         self.peak_bytes = self.live_bytes
+        sizes = Counter[int]()
+        for number, size in self._events:
+            sizes[number] += size
+        self._events = [(number, size) for number, size in sizes.items() if size]
+        self._phases = []
 
-    def _count(self, tensor: Tensor) -> None:
+    def peak(self) -> Peak:
+        """What lived when most did."""
+        totals = list(itertools.accumulate((size for _, size in self._events), initial=0))
+        at = max(range(len(totals)), key=totals.__getitem__)
+        by_kind = Counter[str]()
+        for number, size in self._events[:at]:
+            by_kind[self._kinds.get(number, TEMPORARY)] += size
+        ranges = list(self._ranges())
+        return Peak(
+            bytes=totals[at],
+            by_kind={kind: size for kind, size in by_kind.items() if size},
+            phase=next((phase for phase, begin, end in reversed(ranges) if begin < at <= end), None),
+            by_phase={phase: max(totals[begin : end + 1]) for phase, begin, end in ranges},
+        )
+
+    def _ranges(self) -> Iterator[tuple[str, int, int]]:
+        """Each phase, and the events it reaches from and to."""
+        ends = [begin for begin, _ in self._phases[1:]]
+        for (begin, phase), end in zip(self._phases, [*ends, len(self._events)], strict=True):
+            yield phase, begin, end
+
+    def _count(self, tensor: Tensor) -> int:
+        """Count the storage of a tensor, unless it is counted already, and return its number."""
         storage = tensor.untyped_storage()
-        identity = storage._cdata
-        if identity in self._seen:
-            return
-        size = storage.nbytes()
-        self._seen[identity] = weakref.finalize(storage, self._forget, identity, size)
+        address = storage._cdata
+        if address in self._alive:
+            return self._alive[address][0]
+        number, size = next(self._numbers), storage.nbytes()
+        self._alive[address] = number, weakref.finalize(storage, self._forget, address, number, size)
+        self._events.append((number, size))
         self.live_bytes += size
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        return number
 
-    def _forget(self, identity: int, size: int) -> None:
-        self._seen.pop(identity, None)
+    def _forget(self, address: int, number: int, size: int) -> None:
+        self._alive.pop(address, None)
+        self._events.append((number, -size))
         self.live_bytes -= size
 
     def __torch_dispatch__(
@@ -61,7 +126,12 @@ def model_tensors(model: nn.Module) -> Iterable[Tensor]:
     """Parameters, buffers and gradients of a model."""
     yield from model.parameters()
     yield from model.buffers()
-    yield from (parameter.grad for parameter in model.parameters() if parameter.grad is not None)
+    yield from gradients(model)
+
+
+def gradients(model: nn.Module) -> Iterable[Tensor]:
+    """The gradients that parameters of a model have."""
+    return (parameter.grad for parameter in model.parameters() if parameter.grad is not None)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:

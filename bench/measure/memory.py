@@ -4,6 +4,8 @@ The parent calls `measure_peak`; the child runs this module, reads a cost cell a
 its standard input and writes a `MemoryPeak`, or what went wrong, as JSON to its standard output.
 """
 
+import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -20,14 +22,16 @@ from bench.cell import CostCell
 from bench.device import Device, device_of, peaks_of
 from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
-from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
+from bench.measure.fake import fake_stepper
+from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
-from bench.results import MemoryPeak
+from bench.results import MemoryAttribution, MemoryPeak
 from bench.training import Stepper
 
 # glibc keeps freed memory for itself by default, which hides a quarter of what a step gives back.
 RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
 WARMUP_STEPS = 2
+FORECAST_WARMUP_STEPS = 1
 TIMEOUT_SECONDS = 1800
 
 
@@ -88,6 +92,7 @@ def _accelerator_peak(stepper: Stepper, batch: Mapping[str, Tensor], device: Dev
         peak_allocated_bytes=allocated,
         peak_reserved_bytes=reserved,
         resident_high_water_bytes=None,
+        attribution=attribution(live_peak(stepper, batch, WARMUP_STEPS + 1), allocated),
     )
 
 
@@ -96,25 +101,74 @@ def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None)
     can_reset = _reset_high_water()
     stepper(batch, WARMUP_STEPS)
     resident = _resident_bytes("VmHWM") if can_reset else None
+    peak = live_peak(stepper, batch, WARMUP_STEPS + 1)
     return MemoryPeak(
         method="live tensors",
-        peak_allocated_bytes=live_peak(stepper, batch, WARMUP_STEPS + 1),
+        peak_allocated_bytes=peak.bytes,
         peak_reserved_bytes=None,
         resident_high_water_bytes=resident,
+        attribution=attribution(peak, peak.bytes),
         resident_before_bytes=before,
     )
 
 
-def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> int:
-    """Most bytes of tensors alive at once in one step, those of the model, its optimizer and the batch among them."""
-    tracker = LiveTensors()
+def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:
+    """Most bytes of tensors alive at once in one step, and what they were.
+
+    Kinds are those of MemoryAttribution: parameters with buffers, gradients, optimizer state; activations, which live
+    on from the forward pass to the backward pass; workspace, which an operation or two need; and as residual what
+    nothing of that explains.
+    """
+    tracker, model = LiveTensors(), stepper.applied.model
+
+    def mark(phase: str) -> None:
+        if phase == "backward":
+            tracker.name_new("activations")
+        elif phase == "clipping":
+            tracker.watch(gradients(model), "gradients")
+        elif phase == "end":
+            # What the step made and leaves behind.
+            tracker.name_new("residual")
+        tracker.begin(phase)
+
     with tracker:
-        tracker.watch(model_tensors(stepper.applied.model))
-        tracker.watch(optimizer_tensors(stepper.optimizer))
-        tracker.watch(batch.values())
+        tracker.watch(itertools.chain(model.parameters(), model.buffers()), "parameters")
+        tracker.watch(optimizer_tensors(stepper.optimizer), "optimizer")
+        tracker.watch(batch.values(), "workspace")
         tracker.reset_peak()
-        stepper(batch, step)
-    return tracker.peak_bytes
+        dataclasses.replace(stepper, mark=mark)(batch, step)
+    return tracker.peak()
+
+
+def attribution(peak: Peak, allocated_bytes: int) -> MemoryAttribution:
+    """What the peak of `allocated_bytes` consists of; bytes that no tensor accounts for are residual."""
+    kinds = ("parameters", "gradients", "optimizer", "activations", "workspace")
+    sizes = {kind: peak.by_kind.get(kind, 0) for kind in kinds}
+    return MemoryAttribution(
+        **{f"{kind}_bytes": size for kind, size in sizes.items()},
+        residual_bytes=allocated_bytes - sum(sizes.values()),
+        phase=peak.phase,
+        peak_by_phase_bytes={phase: size for phase, size in peak.by_phase.items() if phase != "end"},
+    )
+
+
+def forecast_peak(cell: CostCell, encoder: Encoder, *, accelerator: bool = False) -> MemoryPeak:
+    """The peak of one step of `cell` as its shapes alone tell it, in about a second and without its memory.
+
+    On an accelerator its context, the workspace of its kernels and what its allocator cannot use come on top.
+    Raises NoShapesError and StrategyError as `fake_stepper` does.
+    """
+    with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
+        for step in range(FORECAST_WARMUP_STEPS):
+            stepper(batch, step)
+        peak = live_peak(stepper, batch, FORECAST_WARMUP_STEPS)
+    return MemoryPeak(
+        method="forecast",
+        peak_allocated_bytes=peak.bytes,
+        peak_reserved_bytes=None,
+        resident_high_water_bytes=None,
+        attribution=attribution(peak, peak.bytes),
+    )
 
 
 def _reset_high_water() -> bool:

@@ -1,0 +1,95 @@
+"""The forecast: what shapes alone say of a step's memory is what a real step needs."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import PretrainedConfig
+
+from applicable import ALONE, APPLICABLE, COMBINED
+from bench.cell import CostCell
+from bench.encoders import Encoder, default_pooling
+from bench.measure.fake import NoShapesError
+from bench.measure.live import LiveTensors
+from bench.measure.memory import forecast_peak, peak_of_step
+from bench.measure.subject import cost_base
+from bench.results import MemoryPeak
+
+CPU = torch.device("cpu")
+NEEDS_VALUES = ("frozen_cached", "shira", "bitfit+shira")
+CHOSEN_BY_VALUE = ("magnitude_subset", "gradient_subset", "gradient_subset+int8")
+"""A forecast spreads their choice over all matrices, which the values of a tiny model need not do."""
+
+FAMILIES = ("bert", "mpnet", "deberta-v3", "albert", "gpt2")
+CASES = [
+    (strategy, family)
+    for strategy, family in APPLICABLE
+    if (strategy in ALONE and family in FAMILIES) or (strategy in [*COMBINED, "bitfit+add"] and family == "bert")
+]
+
+
+def cost_cell(strategy: str, config: dict[str, Any], **fields: Any) -> tuple[CostCell, Encoder]:
+    """A cost cell of a tiny encoder."""
+    settings = {"batch_size": 4, "length": 16, "pooling": default_pooling(config["model_type"])}
+    cell = CostCell.model_validate({"model": "tiny", "strategy": strategy, **settings, **fields})
+    return cell, Encoder("tiny", "A test model.", config)
+
+
+def both(cell: CostCell, encoder: Encoder) -> tuple[MemoryPeak, MemoryPeak]:
+    """Forecast and measurement."""
+    return forecast_peak(cell, encoder), peak_of_step(cell, encoder, CPU)
+
+
+@pytest.mark.parametrize(("strategy", "family"), CASES)
+def test_the_forecast_is_the_measurement(
+    strategy: str, family: str, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    cell, encoder = cost_cell(strategy, tiny_configs[family].to_dict())
+    if strategy in NEEDS_VALUES:
+        with pytest.raises(NoShapesError, match=f"strategy '{strategy.replace('+', '.')}' needs more than shapes"):
+            forecast_peak(cell, encoder)
+        return
+    forecast, measured = both(cell, encoder)
+    tolerance = 0.5 if strategy in CHOSEN_BY_VALUE else 0.01
+    assert forecast.peak_allocated_bytes == pytest.approx(measured.peak_allocated_bytes, rel=tolerance)
+
+
+def test_the_peak_of_full_fine_tuning_adds_up(tiny_configs: dict[str, PretrainedConfig]) -> None:
+    cell, encoder = cost_cell("full", tiny_configs["bert"].to_dict(), batch_size=1, length=8)
+    model = cost_base(cell, encoder)
+    parameters = 4 * sum(parameter.numel() for parameter in model.parameters())
+    for peak in both(cell, encoder):
+        found = peak.attribution
+        assert found is not None
+        assert found.parameters_bytes - parameters == sum(buffer.nbytes for buffer in model.buffers())
+        assert found.optimizer_bytes == pytest.approx(2 * parameters, rel=0.01), "two moments, and counts of steps"
+        parts = found.model_dump(exclude={"phase", "peak_by_phase_bytes"}).values()
+        assert sum(parts) == peak.peak_allocated_bytes
+        assert found.residual_bytes <= 0.03 * peak.peak_allocated_bytes
+        assert found.phase is not None
+        assert max(found.peak_by_phase_bytes.values()) == found.peak_by_phase_bytes[found.phase]
+        assert list(found.peak_by_phase_bytes) == ["forward", "backward", "clipping", "optimizer"]
+        assert peak.peak_allocated_bytes == found.peak_by_phase_bytes[found.phase]
+
+
+def test_gradients_show_where_the_peak_is_behind_them(tiny_configs: dict[str, PretrainedConfig]) -> None:
+    cell, encoder = cost_cell("full", tiny_configs["bert"].to_dict(), batch_size=1, length=1)
+    found = forecast_peak(cell, encoder).attribution
+    assert found is not None
+    assert found.phase in ("clipping", "optimizer")
+    assert found.gradients_bytes == 4 * sum(parameter.numel() for parameter in cost_base(cell, encoder).parameters())
+
+
+def test_what_a_step_leaves_behind_is_residual() -> None:
+    kept = [torch.zeros(8)]
+    tracker = LiveTensors()
+    with tracker:
+        tracker.watch(kept, "parameters")
+        tracker.reset_peak()
+        tracker.begin("forward")
+        kept.append(torch.zeros(100))
+        torch.zeros(50).add_(1)
+        tracker.begin("end")
+        tracker.name_new("residual")
+    assert tracker.peak().by_kind == {"parameters": 32, "residual": 400, "workspace": 200}
+    assert tracker.peak().bytes == 632
