@@ -30,7 +30,10 @@ def phases_table(profiles: Sequence[Profile]) -> Table:
         caption += "Wall time under the profiler, which slows small operators down"
     else:
         caption += "Time of the kernels that each phase launched; the device may also have stood idle"
-    caption += f". {BOLD} For step times, run cost cells: see docs/profiling.md."
+    caption += f". {BOLD} "
+    if len(profiles) > 1:
+        caption += "Strategies are recorded one after the other: a machine that drifts makes one look slower. "
+    caption += "For step times, run cost cells: see docs/profiling.md."
     return _table(caption, "phase", profiles, [*phase_lines(profiles), step_line(profiles)])
 
 

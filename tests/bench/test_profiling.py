@@ -227,3 +227,23 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.strip().splitlines()
     assert said in line
+
+
+@pytest.mark.slow
+def test_the_command_leaves_traces_and_a_page_and_says_where(tiny_folder: Path, tmp_path: Path) -> None:
+    options = ["--model", str(tiny_folder), "--shape", "2x16", "--steps", "1", "--device", "cpu", "--memory"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "profile", *options, "--to", "there"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    page = tmp_path / "there" / "profile.html"
+    assert "page: there/profile.html" in ended.stdout
+    assert "Where they differ" in page.read_text(encoding="utf-8")
+    for strategy in ("full", "bitfit"):
+        (trace,) = (tmp_path / "there" / strategy).glob("*.pt.trace.json.gz")
+        assert f"there/{strategy}/{trace.name}" in ended.stdout
