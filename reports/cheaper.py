@@ -186,10 +186,10 @@ def _activations(cost: Cost, full: Cost | None) -> str:
     ours, theirs = _counted(cost), _counted(full)
     if ours is None:
         return ""
-    against = "" if theirs is None or not theirs.saved_bytes else ours.saved_bytes / theirs.saved_bytes
-    if against != "" and against < TOLD:
+    against = ours.saved_bytes / theirs.saved_bytes if theirs is not None and theirs.saved_bytes else None
+    if against is not None and against < TOLD:
         return "next to no activations are kept for the backward pass"
-    share = "" if against == "" else f", {formats.plain_ratio(against)} of full fine-tuning's"
+    share = "" if against is None else f", {formats.plain_ratio(against)} of full fine-tuning's"
     return f"activations kept for the backward pass are {formats.size(ours.saved_bytes)}{share}"
 
 
@@ -249,12 +249,16 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
     return (
         name,
         share,
-        Cell(formats.flops(counted.flops), _of(counted.flops, theirs and theirs.flops), length),
+        Cell(formats.flops(counted.flops), _of(counted.flops, None if theirs is None else theirs.flops), length),
         Cell(formats.number(counted.backward_flops / counted.flops, 2) if counted.flops else formats.MISSING),
         time,
         *_speed_cells(cost, counted, calibrations),
-        Cell(formats.size(counted.moved_bytes), _of(counted.moved_bytes, theirs and theirs.moved_bytes)),
-        Cell(formats.size(counted.saved_bytes), _of(counted.saved_bytes, theirs and theirs.saved_bytes)),
+        Cell(
+            formats.size(counted.moved_bytes), _of(counted.moved_bytes, None if theirs is None else theirs.moved_bytes)
+        ),
+        Cell(
+            formats.size(counted.saved_bytes), _of(counted.saved_bytes, None if theirs is None else theirs.saved_bytes)
+        ),
         peak,
     )
 
