@@ -17,6 +17,8 @@ from bench.cell import Precision
 from bench.errors import InputError
 
 TABLE = Path(__file__).with_name("cards.toml")
+SIZES_GIB = (8, 12, 16, 24, 40, 48, 80)
+"""How much memory cards have, as a rule."""
 GIGA, TERA = 10**9, 10**12
 # Words of a full name that tell no card of the table from another: makers, families, forms and kinds of memory.
 NOISE = {"nvidia", "geforce", "tesla", "amd", "radeon", "instinct", "tensor", "core", "gpu"}

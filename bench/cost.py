@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,17 +16,19 @@ from bench.encoders import Encoder
 from bench.measure.energy import Meter, Reason, energy_of, find_meter
 from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of, arithmetic_with_weights
-from bench.measure.memory import MemoryFailureError, measure_peak
+from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
 from bench.measure.nvml import find_card
 from bench.measure.time import Instruments, Timing, time_group
 from bench.measure.validity import Watch, disturbances, throttled
 from bench.outcome import Outcome, failure
-from bench.results import CostResult, MemoryPeak, PhaseSeconds, StepTimes
-from bench.surroundings import Validity
+from bench.results import CostResult, MemoryPeak
+from bench.timing import PhaseSeconds, StepTimes, Validity
 from bench.training import PHASES
+from strategies.errors import StrategyError
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
+AGAIN = "weighed once, with replicate 0"
 
 
 def group_of(cell: CostCell) -> str:
@@ -56,11 +59,22 @@ def run_group(
     for cell in cells:
         failed = timed.timings[cell.key].failure
         if failed is not None:
-            outcomes[cell.key] = failure(failed)
+            outcomes[cell.key] = _failed(failed, cell, encoder, device)
             continue
         on_turn(cell, "memory")
-        outcomes[cell.key] = _outcome(cell, timed, name, _weigh(cell, encoder, device), _count(cell, encoder))
+        figures = Figures(*_weigh(cell, encoder, device), _count(cell, encoder))
+        outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
+
+
+def _failed(error: Exception, cell: CostCell, encoder: Encoder, device: torch.device) -> Outcome:
+    """What becomes of a cell that could not be timed; one that did not fit says what it would have needed."""
+    outcome = failure(error)
+    forecast, _ = _forecast(cell, encoder, device) if outcome.status == "out_of_memory" else (None, None)
+    if forecast is None:
+        return outcome
+    needs = f"forecast: tensors of {forecast.peak_allocated_bytes / 2**20:,.0f} MiB at the peak of a step"
+    return replace(outcome, reason=f"{outcome.reason}; {needs}")
 
 
 def _time(
@@ -77,8 +91,23 @@ def _time(
     return TimedGroup(timings, {key: watch.validity(before, own, after) for key, own in rounds.items()}, meter)
 
 
-def _count(cell: CostCell, encoder: Encoder) -> tuple[Arithmetic | None, str | None]:
-    """The arithmetic of a step, or None and the reason why there is none."""
+Weight = tuple[MemoryPeak | None, str | None]
+"""A peak, or None and the reason why there is none."""
+
+Count = tuple[Arithmetic | None, str | None]
+"""The arithmetic of a step, or None and the reason why there is none."""
+
+
+class Figures(NamedTuple):
+    """What is found out of a cell besides its time."""
+
+    memory: Weight
+    forecast: Weight
+    arithmetic: Count
+
+
+def _count(cell: CostCell, encoder: Encoder) -> Count:
+    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values."""
     if cell.replicate:
         return None, "counted once, with replicate 0"
     try:
@@ -90,23 +119,26 @@ def _count(cell: CostCell, encoder: Encoder) -> tuple[Arithmetic | None, str | N
         return None, (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[MemoryPeak | None, str | None]:
-    """Peak memory, or None and the reason why there is none; the second full fine-tuning is not weighed twice."""
+def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Weight, Weight]:
+    """Peak memory as measured and as forecast; the second full fine-tuning is not weighed twice."""
     if cell.replicate:
-        return None, "weighed once, with replicate 0"
+        return (None, AGAIN), (None, AGAIN)
+    forecast = _forecast(cell, encoder, device)
     try:
-        return measure_peak(cell, encoder, device), None
+        return (measure_peak(cell, encoder, device), None), forecast
     except (torch.OutOfMemoryError, MemoryFailureError) as error:
+        return (None, str(error)), forecast
+
+
+def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
+    try:
+        return forecast_peak(cell, encoder, accelerator=device.type != "cpu"), None
+    except (NoShapesError, StrategyError) as error:
         return None, str(error)
 
 
-def _outcome(
-    cell: CostCell,
-    timed: TimedGroup,
-    group: str,
-    memory: tuple[MemoryPeak | None, str | None],
-    arithmetic: tuple[Arithmetic | None, str | None],
-) -> Outcome:
+def _outcome(cell: CostCell, timed: TimedGroup, group: str, figures: Figures) -> Outcome:
+    (memory, reason), (forecast, forecast_reason), (arithmetic, arithmetic_reason) = figures
     timing, validity = timed.timings[cell.key], timed.validity[cell.key]
     seconds = timing.step_seconds
     joules = [turn.joules for turn in timing.turns]
@@ -114,15 +146,17 @@ def _outcome(
     result = CostResult(
         group=group,
         step=step_times(timing),
-        memory=memory[0],
-        memory_reason=memory[1],
+        memory=memory,
+        memory_reason=reason,
         counts=timing.turns[-1].counts,
         order_by_round=timing.order,
         validity=validity,
         energy=energy,
         energy_reason=energy_reason,
-        arithmetic=arithmetic[0],
-        arithmetic_reason=arithmetic[1],
+        forecast=forecast,
+        forecast_reason=forecast_reason,
+        arithmetic=arithmetic,
+        arithmetic_reason=arithmetic_reason,
     )
     return Outcome(
         cost=result,

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any
+from typing import Any, get_args
 
 import strategies
 from bench import encoders
 from bench import suite as suites
+from bench.cell import Precision
 from bench.errors import InputError
 from bench.settings import ALL
 from bench.suite import Suite
@@ -50,6 +51,31 @@ def parse_sizes(text: str | None) -> list[int | str] | None:
         if part != ALL and not re.fullmatch(r"\d{1,18}", part):
             raise InputError(f"size {shown(part)} is neither a number nor 'all'; write --train-sizes 100,300,all")
     return None if parts is None else [part if part == ALL else int(part) for part in parts]
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Batch size and length from '32x128'. Raises InputError for anything else."""
+    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)
+    if match is None:
+        raise InputError(f"shape {shown(text)} is not a batch size and a length; write --shape 32x128")
+    return int(match[1]), int(match[2])
+
+
+def parse_limits(text: str) -> list[int]:
+    """Amounts of memory in GiB from '8,16,80', each once. Raises InputError for what is no positive number."""
+    parts = split(text) or []
+    for part in parts:
+        if not re.fullmatch(r"[1-9]\d{0,5}", part):
+            raise InputError(f"limit {shown(part)} is no whole number of GiB; write --limits 8,16,80")
+    return sorted({int(part) for part in parts})
+
+
+def parse_precision(text: str) -> Precision:
+    """A precision by its name. Raises InputError for an unknown one."""
+    known: dict[str, Precision] = {name: name for name in get_args(Precision)}
+    if text not in known:
+        raise InputError(f"precision {shown(text)} is none of {', '.join(known)}")
+    return known[text]
 
 
 def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, float]:

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from bench.arithmetic import Arithmetic
-from bench.frozen import Frozen
+from bench.frozen import Frozen as Frozen
 from bench.metrics import METRICS
-from bench.surroundings import Energy, Validity
+from bench.timing import Energy, StepTimes, Validity
 
 Status = Literal["ok", "out_of_memory", "diverged", "timeout", "bad_data", "audit_failed", "error"]
 
@@ -207,49 +207,6 @@ def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None
     return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
-class PhaseSeconds(Frozen):
-    """Seconds of a step's phases. The strategy's own hooks count as backward, the schedule and zero-grad as optimizer.
-
-    On an accelerator these are times of the device, waits for the next kernel to arrive included.
-    """
-
-    forward: float
-    backward: float
-    clipping: float
-    optimizer: float
-
-    @property
-    def total(self) -> float:
-        """The phases together."""
-        return self.forward + self.backward + self.clipping + self.optimizer
-
-
-class StepTimes(Frozen):
-    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps).
-
-    `phases` are the medians of each phase, whose raw times lie in `phase_seconds`, shaped (rounds, steps, 4); they
-    and `p99_seconds` are None in records of old.
-    """
-
-    median_seconds: float
-    quartile1_seconds: float
-    quartile3_seconds: float
-    p95_seconds: float
-    steps: int
-    p99_seconds: float | None = None
-    phases: PhaseSeconds | None = None
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range over median."""
-        return (self.quartile3_seconds - self.quartile1_seconds) / self.median_seconds
-
-    @property
-    def steps_per_second(self) -> float:
-        """At the median step time."""
-        return 1 / self.median_seconds
-
-
 class MemoryAttribution(Frozen):
     """What the peak of a step consists of; the bytes add up to it.
 
@@ -288,8 +245,8 @@ class MemoryPeak(Frozen):
 class CostResult(Frozen):
     """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
 
-    `validity` and `energy` are None in records of old; energy too where `energy_reason` says why, and
-    `arithmetic` likewise.
+    `forecast` is the peak as the shapes alone tell it, `validity` what surrounded the timing. What is None is so in
+    records of old, and where the reason beside it says why.
     """
 
     group: str
@@ -301,6 +258,8 @@ class CostResult(Frozen):
     validity: Validity | None = None
     energy: Energy | None = None
     energy_reason: str | None = None
+    forecast: MemoryPeak | None = None
+    forecast_reason: str | None = None
     arithmetic: Arithmetic | None = None
     arithmetic_reason: str | None = None
 

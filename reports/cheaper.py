@@ -186,7 +186,7 @@ def _activations(cost: Cost, full: Cost | None) -> str:
     ours, theirs = _counted(cost), _counted(full)
     if ours is None:
         return ""
-    against = ours.saved_bytes / theirs.saved_bytes if theirs is not None and theirs.saved_bytes else None
+    against = None if theirs is None or not theirs.saved_bytes else ours.saved_bytes / theirs.saved_bytes
     if against is not None and against < TOLD:
         return "next to no activations are kept for the backward pass"
     share = "" if against is None else f", {formats.plain_ratio(against)} of full fine-tuning's"
@@ -246,6 +246,7 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
         missing = Cell(formats.MISSING)
         why = Cell(formats.MISSING, "" if cost.result is None else cost.result.arithmetic_reason or "")
         return (name, share, why, missing, time, missing, missing, missing, missing, missing, peak)
+    full_moved, full_saved = (None, None) if theirs is None else (theirs.moved_bytes, theirs.saved_bytes)
     return (
         name,
         share,
@@ -253,12 +254,8 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
         Cell(formats.number(counted.backward_flops / counted.flops, 2) if counted.flops else formats.MISSING),
         time,
         *_speed_cells(cost, counted, calibrations),
-        Cell(
-            formats.size(counted.moved_bytes), _of(counted.moved_bytes, None if theirs is None else theirs.moved_bytes)
-        ),
-        Cell(
-            formats.size(counted.saved_bytes), _of(counted.saved_bytes, None if theirs is None else theirs.saved_bytes)
-        ),
+        Cell(formats.size(counted.moved_bytes), _of(counted.moved_bytes, full_moved)),
+        Cell(formats.size(counted.saved_bytes), _of(counted.saved_bytes, full_saved)),
         peak,
     )
 

@@ -13,6 +13,7 @@ from reports.claims import claims_table
 from reports.deployment import deployment_table
 from reports.formats import metric
 from reports.machine import machine_table
+from reports.memory_table import memory_table
 from reports.palette import label
 from reports.parts import Content, ModelPart, Picture, Sentence, SweepPart, TaskPart
 from reports.run import Model, Run, Shape, Sweep, Task
@@ -132,6 +133,7 @@ def _costs(shape: Shape, order: Mapping[str, int]) -> list[tuple[str, Table]]:
     shown = [
         (shape.label, tables.cost_table(shape, order)),
         (f"{shape.label}: where a step goes", step_tables.phase_table(shape, order)),
+        (f"{shape.label}: what its memory holds", memory_table(shape, order)),
         (f"{shape.label}: what surrounded it", step_tables.surroundings_table(shape)),
     ]
     return [(title, table) for title, table in shown if table is not None]

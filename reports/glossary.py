@@ -24,6 +24,8 @@ GLOSSARY: dict[str, str] = {
     "resampled with allowance for few seeds.",
     "bias change": "How far training moved a bias, on average over its values and without regard to sign.",
     "step": "Forward, backward, clipping, optimizer and zero-grad on one batch of fixed shape.",
+    "phase of a step": "Forward (loss included), backward (a strategy's penalty and hook included), clipping, or "
+    "optimizer (zero-grad included).",
     "step time of full's": "Median step time divided by that of full fine-tuning in the same round; the geometric "
     "mean over rounds. Ratios are comparable between machines, seconds are not.",
     "noise floor": "How far full fine-tuning timed a second time may lie from itself, at the far end of its interval. "

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from bench.results import StepTimes
-from bench.surroundings import CardState, Surroundings, Validity
+from bench.timing import CardState, StepTimes, Surroundings, Validity
 from reports import formats
 from reports.palette import label
 from reports.run import Shape, Timed

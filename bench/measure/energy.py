@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from bench.measure.nvml import Card
-from bench.surroundings import Energy
+from bench.timing import Energy
 
 POWERCAP = Path("/sys/class/powercap")
 # A card's counter moves about ten times a second, RAPL's a thousand times.

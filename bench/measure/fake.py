@@ -1,25 +1,26 @@
 """A training step that has shapes and no values: what it needs can be counted without weights, memory or time.
 
-Built by strategy on the meta device, where every strategy can be applied, and then carried over to fake tensors of
-the device in question, so that torch chooses the kernels it would choose there.
+It is built on the meta device, where every strategy can be applied, and then carried over to fake tensors of the CPU,
+for which torch chooses the kernels it would choose for real ones.
 """
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 import strategies
 from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.subject import KIND, cost_config, cost_stepper, random_batch
-from bench.models import shape_only
+from bench.models import attention_of, shape_only, with_dropout
 from bench.scoring import task_loss
 from bench.training import Stepper
 from strategies.interface import Context
@@ -33,15 +34,36 @@ class NoShapesError(RuntimeError):
     """The step cannot be taken on shapes alone: what it does next depends on values."""
 
 
+class _MaskedDropout(TorchFunctionMode):
+    """Dropout as accelerators do it, who keep a byte for each value where a CPU keeps a factor."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.dropout, nn.functional.dropout):
+            return _masked_dropout(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _masked_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002, ARG001
+    dropped: Tensor = torch.native_dropout(input, p, training)[0]
+    return dropped
+
+
 @contextlib.contextmanager
 def fake_stepper(
-    cell: CostCell, encoder: Encoder, device: torch.device = CPU
+    cell: CostCell, encoder: Encoder, *, accelerator: bool = False
 ) -> Iterator[tuple[Stepper, dict[str, Tensor]]]:
     """The stepper of a cost cell and its batch, both of fake tensors; inside the context steps can be taken.
+
+    The tensors pretend to lie on the CPU, whose kernels keep for the backward pass what the like of theirs keep on an
+    `accelerator`, but for dropout: there it keeps masks of bytes, and that of fused attention nothing.
 
     Raises NoShapesError, there or here, where a strategy looks at values, and StrategyError where it does not apply.
     """
     config = cost_config(cell, encoder)
+    if accelerator and attention_of(config) == "sdpa":
+        config = with_dropout(config, None, 0.0)
     model = shape_only(config, KIND, cell.labels, cell.pooling)
     context = Context(
         np.random.default_rng(cell.mask_seed),
@@ -52,13 +74,13 @@ def fake_stepper(
     )
     applied = strategies.resolve(cell.strategy)(model, context)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    _carry_over(applied.model, mode, device)
+    _carry_over(applied.model, mode)
     if config.model_type not in MASKED:
         # Nothing of the batch is padding: with values, transformers sees that and makes no mask of it.
         model.encoder.register_forward_pre_hook(_without_mask, with_kwargs=True)
     try:
-        with mode:
-            yield cost_stepper(applied, cell, device), random_batch(cell, config.vocab_size, device)
+        with mode, _MaskedDropout() if accelerator else contextlib.nullcontext():
+            yield cost_stepper(applied, cell, CPU), random_batch(cell, config.vocab_size, CPU)
     except NoShapesError:
         raise
     except (NotImplementedError, RuntimeError) as error:
@@ -72,22 +94,22 @@ def _without_mask(
     return args, kwargs | {"attention_mask": None}
 
 
-def _carry_over(model: nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
-    """Put fake tensors on `device` in the place of every parameter and buffer; what was shared stays shared."""
+def _carry_over(model: nn.Module, mode: FakeTensorMode) -> None:
+    """Put fake tensors in the place of every parameter and buffer; what was shared stays shared."""
     fakes: dict[Tensor, Tensor] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 fake = fakes.get(parameter)
                 if fake is None:
-                    made = _fake(parameter, mode, device)
+                    made = _fake(parameter, mode)
                     fake = fakes[parameter] = nn.Parameter(made, requires_grad=parameter.requires_grad)
                 module._parameters[name] = fake  # type: ignore[assignment]
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                module._buffers[name] = fakes.setdefault(buffer, _fake(buffer, mode, device))
+                module._buffers[name] = fakes.setdefault(buffer, _fake(buffer, mode))
 
 
-def _fake(tensor: Tensor, mode: FakeTensorMode, device: torch.device) -> Tensor:
-    fake: Tensor = FakeTensor(mode, tensor.detach().to("meta"), device)
+def _fake(tensor: Tensor, mode: FakeTensorMode) -> Tensor:
+    fake: Tensor = FakeTensor(mode, tensor.detach().to("meta"), CPU)
     return fake

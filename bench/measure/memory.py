@@ -32,7 +32,6 @@ from bench.training import Stepper
 RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
 WARMUP_STEPS = 2
 FORECAST_WARMUP_STEPS = 1
-CPU = torch.device("cpu")
 TIMEOUT_SECONDS = 1800
 
 
@@ -153,12 +152,13 @@ def attribution(peak: Peak, allocated_bytes: int) -> MemoryAttribution:
     )
 
 
-def forecast_peak(cell: CostCell, encoder: Encoder, device: torch.device = CPU) -> MemoryPeak:
+def forecast_peak(cell: CostCell, encoder: Encoder, *, accelerator: bool = False) -> MemoryPeak:
     """The peak of one step of `cell` as its shapes alone tell it, in about a second and without its memory.
 
+    On an accelerator its context, the workspace of its kernels and what its allocator cannot use come on top.
     Raises NoShapesError and StrategyError as `fake_stepper` does.
     """
-    with fake_stepper(cell, encoder, device) as (stepper, batch):
+    with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
         for step in range(FORECAST_WARMUP_STEPS):
             stepper(batch, step)
         peak = live_peak(stepper, batch, FORECAST_WARMUP_STEPS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.surroundings import CardState
+from bench.timing import CardState
 
 # Bits of what holds the clocks of a card down (nvml.h, nvmlClocksEventReasons). Idle clocks, clocks an application
 # or a display asked for, and those of a card that keeps pace with another are nobody's disturbance.

@@ -24,7 +24,7 @@ from bench.measure.energy import Meter
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, counts, random_batch
 from bench.models import TaskModel
 from bench.results import Counts
-from bench.surroundings import Surroundings
+from bench.timing import Surroundings
 from bench.training import PHASES
 
 

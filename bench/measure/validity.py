@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import InputError
 from bench.measure.nvml import find_card
-from bench.surroundings import CardState, Surroundings, Validity
+from bench.timing import CardState, Surroundings, Validity
 
 # A card that was this busy before a run does other work.
 BUSY_PERCENT = 10

@@ -7,7 +7,7 @@ import torch
 
 from bench.measure.energy import Meter, energy_of, find_meter, rapl_meter
 from bench.measure.nvml import card_by_uuid
-from bench.surroundings import Energy
+from bench.timing import Energy
 from fake_nvml import UUID, FakeNvml, quiet_card
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)

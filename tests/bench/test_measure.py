@@ -14,10 +14,11 @@ from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.memory import measure_peak, peak_of_step
+from bench.measure.memory import forecast_peak, measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
 from bench.measure.time import Instruments, time_group, turn_order
 from bench.measure.validity import Watch
+from bench.models import TaskModel
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -185,3 +186,26 @@ def test_the_memory_of_this_code_is_measured_whatever_folder_it_is_in(
     monkeypatch.chdir(tmp_path)
     known = CostCell(model="minilm", strategy="frozen", batch_size=1, length=8)
     assert measure_peak(known, encoders.find("minilm"), CPU).peak_allocated_bytes > 2**20
+
+
+def test_what_did_not_fit_says_what_it_would_have_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(base: TaskModel, own: CostCell, *arguments: Any) -> Applied:
+        if own.strategy == "bitfit":
+            raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+        return apply_fresh(base, own, *arguments)
+
+    monkeypatch.setattr("bench.measure.time.apply_fresh", scarce)
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
+    cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
+    outcomes = cost.run_group(cells, TINY, CPU, lambda *_: None)
+    failed = outcomes[cells[1].key]
+    assert failed.status == "out_of_memory"
+    expected = forecast_peak(cells[1], TINY).peak_allocated_bytes / 2**20
+    assert failed.reason == (
+        f"tried to allocate 2 GiB; forecast: tensors of {expected:,.0f} MiB at the peak of a step"
+    )
+    done = outcomes[FULL.key].cost
+    assert done is not None
+    assert done.forecast is not None
+    assert done.memory is not None
+    assert done.forecast.peak_allocated_bytes == pytest.approx(done.memory.peak_allocated_bytes, rel=0.03)

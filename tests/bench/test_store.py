@@ -8,8 +8,9 @@ import pytest
 from bench.cell import CostCell
 from bench.errors import InputError
 from bench.record import Conditions, Manifest, Record, parse_record
-from bench.results import CostResult, Counts, StepTimes
+from bench.results import CostResult, Counts
 from bench.store import MANIFEST, RECORDS, RunStore, suite_hash
+from bench.timing import StepTimes
 
 CELL = CostCell(model="minilm", strategy="full", batch_size=2, length=8)
 CONDITIONS = Conditions(

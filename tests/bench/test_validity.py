@@ -24,7 +24,7 @@ from bench.measure.validity import (
     throttled,
 )
 from bench.results import MemoryPeak
-from bench.surroundings import CardState, Surroundings, Validity
+from bench.timing import CardState, Surroundings, Validity
 from fake_nvml import UUID, FakeNvml, quiet_card
 from families import ENCODERS
 

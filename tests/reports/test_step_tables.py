@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bench.record import Record
-from bench.results import PhaseSeconds
-from bench.surroundings import CardState, Energy, Surroundings, Validity
+from bench.timing import CardState, Energy, PhaseSeconds, Surroundings, Validity
 from reports import page
 from reports.run import Shape, load
 from reports.step_tables import phase_table, surroundings_table

@@ -17,14 +17,13 @@ from bench.results import (
     CostResult,
     Counts,
     CurvePoint,
+    MemoryAttribution,
     MemoryPeak,
-    PhaseSeconds,
     QualityResult,
     SplitScores,
-    StepTimes,
 )
 from bench.store import RunStore, suite_hash
-from bench.surroundings import Surroundings, Validity
+from bench.timing import PhaseSeconds, StepTimes, Surroundings, Validity
 
 STRATEGIES = ("full", "bitfit", "bq_b2", "layernorm", "random_uniform", "random_rowcol", "frozen")
 SENTENCES = {
@@ -269,7 +268,7 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         test_examples=dict(plan.predictions.get(cell.task, {})),
         swap_seconds=[0.0004 + 1e-9 * trainable] * 5,
     )
-    arrays = {"loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
+    arrays = {"step_loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
     return _record(cell, plan, quality=result), arrays
 
 
@@ -320,6 +319,21 @@ def _curve(score: float, train: float, random: np.random.Generator) -> list[Curv
     return points
 
 
+def _attribution(peak: int, trainable: int) -> MemoryAttribution:
+    parameters, optimizer = 4 * ENCODER, 8 * trainable
+    left = peak - parameters - optimizer
+    return MemoryAttribution(
+        parameters_bytes=parameters,
+        gradients_bytes=0,
+        optimizer_bytes=optimizer,
+        activations_bytes=left - left // 8,
+        workspace_bytes=left // 8,
+        residual_bytes=0,
+        phase="forward",
+        peak_by_phase_bytes={"forward": peak},
+    )
+
+
 def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Record, dict[str, np.ndarray]]:
     _, _, _, ratio, memory, trainable = _level(cell.strategy)
     work = cell.batch_size * cell.length / 1024
@@ -344,12 +358,19 @@ def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Reco
             peak_allocated_bytes=peak,
             peak_reserved_bytes=None,
             resident_high_water_bytes=round(1.29 * peak),
+            attribution=_attribution(peak, trainable),
         ),
         memory_reason=None,
         counts=Counts(encoder_trainable=trainable, encoder_total=ENCODER, head_trainable=770),
         order_by_round=[(index + cell.replicate) % 8 for index in range(cell.rounds)],
         validity=_validity(cell),
         energy_reason="no RAPL counter in /sys/class/powercap",
+        forecast=MemoryPeak(
+            method="forecast",
+            peak_allocated_bytes=round(1.01 * peak),
+            peak_reserved_bytes=None,
+            resident_high_water_bytes=None,
+        ),
         arithmetic=None if cell.replicate else _arithmetic(cell.strategy, work, trainable),
         arithmetic_reason="counted once, with replicate 0" if cell.replicate else None,
     )

@@ -1,8 +1,51 @@
-"""What surrounded a measurement of time, and what it drew from the socket: parts of cost records; torch-free."""
+"""What timing a cost cell leaves: step times and their phases, energy, and what surrounded them; torch-free."""
 
 from typing import Literal
 
 from bench.frozen import Frozen
+
+
+class PhaseSeconds(Frozen):
+    """Seconds of a step's phases. The strategy's own hooks count as backward, the schedule and zero-grad as optimizer.
+
+    On an accelerator these are times of the device, waits for the next kernel to arrive included.
+    """
+
+    forward: float
+    backward: float
+    clipping: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """The phases together."""
+        return self.forward + self.backward + self.clipping + self.optimizer
+
+
+class StepTimes(Frozen):
+    """Summary of the raw step times, which lie in the sidecar array `step_seconds`, shaped (rounds, steps).
+
+    `phases` are the medians of each phase, whose raw times lie in `phase_seconds`, shaped (rounds, steps, 4); they
+    and `p99_seconds` are None in records of old.
+    """
+
+    median_seconds: float
+    quartile1_seconds: float
+    quartile3_seconds: float
+    p95_seconds: float
+    steps: int
+    p99_seconds: float | None = None
+    phases: PhaseSeconds | None = None
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over median."""
+        return (self.quartile3_seconds - self.quartile1_seconds) / self.median_seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """At the median step time."""
+        return 1 / self.median_seconds
 
 
 class CardState(Frozen):

@@ -1,0 +1,281 @@
+"""What a training step would need, with no accelerator and no weights: the command `plan`."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from transformers import PretrainedConfig
+
+import strategies
+from bench.arithmetic import Arithmetic, Floor
+from bench.audit import trainable_counts
+from bench.budget import budget_of
+from bench.cards import SIZES_GIB, Card
+from bench.cell import CostCell, Precision
+from bench.encoders import Encoder
+from bench.errors import InputError
+from bench.frozen import Frozen
+from bench.measure.fake import NoShapesError
+from bench.measure.floor import floor_on_card
+from bench.measure.flops import arithmetic_of
+from bench.measure.limits import Curve, Phases
+from bench.measure.memory import forecast_peak
+from bench.measure.subject import KIND, cost_config
+from bench.models import attention_of, positions, shape_only
+from bench.results import MemoryPeak
+from strategies.errors import StrategyError
+from strategies.interface import Context
+
+GIB = 2**30
+SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: of every encoder and strategy a step of this shape, and what fits into each of `limits_gib`.
+
+    Of each limit `reserve_gib` stay free, for what is no tensor: the context of the device, the workspace of its
+    kernels, and memory that its allocator cannot use. On a CPU (`accelerator` False) they may be 0. Of a `card` it is
+    also asked how long a step takes there at least.
+    """
+
+    encoders: Sequence[Encoder]
+    strategies: Sequence[str]
+    batch_size: int
+    length: int
+    precision: Precision = "fp32"
+    match: str | None = None
+    budget: float | None = None
+    accelerator: bool = True
+    limits_gib: Sequence[int] = SIZES_GIB
+    reserve_gib: float = 1.0
+    card: Card | None = None
+
+
+class Plan(Frozen):
+    """What a step of one encoder and strategy needs, and by GiB of memory the largest shapes that fit.
+
+    `largest_batch` is at the length asked for, `longest` at the batch; 0 says that not even one example, or the
+    shortest sequence, fits. `verified` is what a forecast at the largest batch of all says of the curve it was read
+    from, as a ratio; None where there was none to make. `reason` says why there is no forecast. `floor` is the least
+    time of a step on the card asked for, by its data sheet; `floor_reason` says why there is none.
+    """
+
+    model: str
+    strategy: str
+    batch_size: int
+    length: int
+    precision: str
+    encoder_trainable: int | None
+    encoder_total: int
+    memory: MemoryPeak | None
+    reason: str | None = None
+    largest_batch: dict[int, int] = Field(default_factory=dict)
+    longest: dict[int, int] = Field(default_factory=dict)
+    verified: float | None = None
+    arithmetic: Arithmetic | None = None
+    floor: Floor | None = None
+    floor_reason: str | None = None
+    forecasts: int = 0
+    seconds: float = 0.0
+
+
+def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -> list[Plan]:
+    """Answer a question, encoder by encoder; `on_plan` is told each answer as soon as there is one.
+
+    Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy.
+    """
+    for strategy in question.strategies:
+        strategies.resolve(strategy)
+    for encoder in question.encoders:
+        most = positions(cost_config(_cell(question, encoder, "full"), encoder))
+        if most is not None and question.length > most:
+            raise InputError(f"{encoder.name} has {most} positions, too few for {question.length} tokens")
+    plans = []
+    for found in _plans(question):
+        on_plan(found)
+        plans.append(found)
+    return plans
+
+
+def _plans(question: Question) -> Iterator[Plan]:
+    for encoder in question.encoders:
+        for strategy in question.strategies:
+            yield _plan(question, encoder, strategy)
+
+
+def _cell(question: Question, encoder: Encoder, strategy: str) -> CostCell:
+    sized = {"match": question.match, "budget": question.budget} if strategies.is_sized(strategy) else {}
+    return CostCell.model_validate(
+        {
+            "model": encoder.name,
+            "strategy": strategy,
+            "batch_size": question.batch_size,
+            "length": question.length,
+            "pooling": encoder.pooling,
+            "precision": question.precision,
+            **sized,
+        }
+    )
+
+
+def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
+    began = time.perf_counter()
+    cell = _cell(question, encoder, strategy)
+    config = cost_config(cell, encoder)
+    total = sum(p.numel() for p in shape_only(config, KIND, cell.labels, cell.pooling).encoder.parameters())
+    about = {"encoder_total": total, **cell.model_dump(include=set(Plan.model_fields))}
+    count = 0
+
+    def forecast(batch_size: int, length: int) -> MemoryPeak:
+        nonlocal count
+        count += 1
+        shaped = cell.model_copy(update={"batch_size": batch_size, "length": length})
+        return forecast_peak(shaped, encoder, accelerator=question.accelerator)
+
+    try:
+        memory = forecast(cell.batch_size, cell.length)
+        batches = Curve(lambda n: _phases(forecast(n, cell.length)), known={cell.batch_size: _phases(memory)})
+        lengths = Curve(
+            lambda n: _phases(forecast(cell.batch_size, n)), positions(config), known={cell.length: _phases(memory)}
+        )
+        batches.at(4 * cell.batch_size)
+        lengths.at(*_around(cell.length, lengths.most))
+        usable = {limit: round((limit - question.reserve_gib) * GIB) for limit in question.limits_gib}
+        verified = batches.verify(max(usable.values()))
+        # Fused attention drops out without keeping its scores; on a CPU dropout takes it from that kernel.
+        fused = {"attention_dropout": 0.0} if question.accelerator and attention_of(config) == "sdpa" else {}
+        arithmetic = arithmetic_of(cell.model_copy(update=fused), encoder)
+    except (NoShapesError, StrategyError) as error:
+        return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
+    floor, floor_reason = _floor(question, arithmetic)
+    longest = {limit: lengths.largest(size) for limit, size in usable.items()}
+    return Plan(
+        **about,
+        encoder_trainable=_trainable(cell, config),
+        memory=memory,
+        largest_batch={limit: batches.largest(size) for limit, size in usable.items()},
+        longest={limit: most if most >= SHORTEST else 0 for limit, most in longest.items()},
+        verified=verified,
+        arithmetic=arithmetic,
+        floor=floor,
+        floor_reason=floor_reason,
+        forecasts=count,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _floor(question: Question, arithmetic: Arithmetic) -> tuple[Floor | None, str | None]:
+    if question.card is None:
+        return None, "no card was named"
+    return floor_on_card(arithmetic, question.card, question.precision)
+
+
+def _phases(memory: MemoryPeak) -> Phases:
+    """What each phase of a forecast step needs."""
+    if memory.attribution is None:
+        raise RuntimeError("a forecast without its phases")
+    return memory.attribution.peak_by_phase_bytes
+
+
+def _around(length: int, most: int | None) -> tuple[int, int]:
+    """Two other lengths for a curve through three, the longer one twice as long where there are positions for it."""
+    half = max(1, length // 2)
+    return (half, 2 * length) if most is None or 2 * length <= most else (max(1, length // 4), half)
+
+
+def _trainable(cell: CostCell, config: PretrainedConfig) -> int:
+    """Encoder values that a strategy trains."""
+    model = shape_only(config, KIND, cell.labels, cell.pooling)
+    context = Context(np.random.default_rng(cell.mask_seed), budget=budget_of(cell, model, KIND))
+    return sum(trainable_counts(strategies.resolve(cell.strategy)(model, context)).values())
+
+
+def tables(plans: Sequence[Plan], question: Question) -> Group:
+    """The answers for a terminal: what a step needs and consists of, and what fits."""
+    parts: list[RenderableType] = []
+    shape = f"{question.batch_size}x{question.length}, {question.precision}"
+    for encoder in question.encoders:
+        own = [one for one in plans if one.model == encoder.name]
+        parts += [Text(f"{encoder.name}, a step of {shape}: peak in MiB", style="bold"), _needs(own), Text()]
+        parts += [Text(f"{encoder.name}, a step of {shape}: arithmetic", style="bold"), _works(own, question), Text()]
+        at = f"at length {question.length}"
+        parts += [Text(f"{encoder.name}: largest batch {at}, by GiB of memory", style="bold")]
+        parts += [_fits([(one.strategy, one.largest_batch) for one in own if one.memory]), Text()]
+        at = f"in batches of {question.batch_size}"
+        parts += [Text(f"{encoder.name}: longest sequence {at}, by GiB of memory", style="bold")]
+        parts += [_fits([(one.strategy, one.longest) for one in own if one.memory]), Text()]
+        parts += [Text(f"no forecast: {one.reason}") for one in own if one.memory is None]
+    kernels = "an accelerator's" if question.accelerator else "a CPU's"
+    reserve = f"{question.reserve_gib:g} GiB of each limit are left to what is no tensor"
+    if question.card is not None:
+        sheet = f"{question.card.source}, grade {question.card.grade}"
+        reserve += f". Floors take its peak rates ({sheet}), which no program reaches"
+    return Group(*parts, Text(f"Forecast from shapes, with {kernels} kernels; {reserve}."))
+
+
+PARTS = ("parameters", "gradients", "optimizer", "activations", "workspace", "residual")
+
+
+def _needs(plans: Sequence[Plan]) -> Table:
+    drawn = Table("strategy", box=None, pad_edge=False)
+    for name in ("trains", "peak", "of full", *PARTS, "peaks in"):
+        drawn.add_column(name, justify="right")
+    full = next((one.memory.peak_allocated_bytes for one in plans if one.strategy == "full" and one.memory), None)
+    for one in plans:
+        if one.memory is None or one.memory.attribution is None or one.encoder_trainable is None:
+            continue
+        peak, found = one.memory.peak_allocated_bytes, one.memory.attribution
+        drawn.add_row(
+            one.strategy,
+            f"{one.encoder_trainable / one.encoder_total:.3%}",
+            _mib(peak),
+            "" if full is None else f"{peak / full:.2f}",
+            *(_mib(getattr(found, f"{part}_bytes")) for part in PARTS),
+            found.phase or "",
+        )
+    return drawn
+
+
+def _works(plans: Sequence[Plan], question: Question) -> Table:
+    """Products and bytes of a step and, of a card, the floor that its data sheet sets."""
+    drawn = Table("strategy", box=None, pad_edge=False)
+    floors = () if question.card is None else (f"at least, on {question.card.name}", "set by")
+    for name in ("GFLOP", "of full", "forward", "moves at least, GiB", *floors):
+        drawn.add_column(name, justify="right")
+    full = next((one.arithmetic.flops for one in plans if one.strategy == "full" and one.arithmetic), None)
+    for one in plans:
+        if (found := one.arithmetic) is None:
+            continue
+        floor = (one.floor_reason or "", "") if one.floor is None else (_milliseconds(one.floor), one.floor.bound)
+        drawn.add_row(
+            one.strategy,
+            f"{found.flops / 1e9:,.1f}",
+            "" if full is None else f"{found.flops / full:.2f}",
+            f"{found.forward_flops / found.flops:.0%}",
+            f"{found.moved_bytes / GIB:,.2f}",
+            *(floor if question.card else ()),
+        )
+    return drawn
+
+
+def _milliseconds(floor: Floor) -> str:
+    return f"{1000 * floor.seconds:,.1f} ms"
+
+
+def _fits(rows: Sequence[tuple[str, dict[int, int]]]) -> Table:
+    drawn = Table("strategy", box=None, pad_edge=False)
+    for limit in rows[0][1] if rows else ():
+        drawn.add_column(str(limit), justify="right")
+    for strategy, fits in rows:
+        drawn.add_row(strategy, *(f"{number:,}" if number else "none" for number in fits.values()))
+    return drawn
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f}"

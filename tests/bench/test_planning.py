@@ -1,0 +1,141 @@
+"""Planning: what fits is what a forecast at that shape says, and bad questions get one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import PretrainedConfig
+from typer.testing import CliRunner, Result
+
+from bench.cards import find
+from bench.cell import CostCell
+from bench.cli import app
+from bench.encoders import Encoder
+from bench.errors import InputError
+from bench.measure.limits import Curve, Phases
+from bench.measure.memory import forecast_peak
+from bench.planning import GIB, Question, plan
+from strategies.errors import StrategyError
+
+
+@pytest.fixture
+def tiny(tiny_configs: dict[str, PretrainedConfig]) -> Encoder:
+    """A tiny encoder of which there is nothing but a configuration."""
+    return Encoder("tiny", "A test model.", tiny_configs["bert"].to_dict())
+
+
+def phases(encoder: Encoder, strategy: str, batch_size: int, length: int) -> Phases:
+    """What a forecast says."""
+    cell = CostCell(model="tiny", strategy=strategy, batch_size=batch_size, length=length)
+    found = forecast_peak(cell, encoder, accelerator=True).attribution
+    assert found is not None
+    return found.peak_by_phase_bytes
+
+
+@pytest.mark.parametrize("strategy", ["full", "bitfit", "random_uniform"])
+def test_the_largest_batch_fits_and_one_more_does_not(tiny: Encoder, strategy: str) -> None:
+    curve = Curve(lambda number: phases(tiny, strategy, number, 16))
+    curve.at(8, 32)
+    limit = 3_000_000
+    ratio = curve.verify(limit)
+    largest = curve.largest(limit)
+    assert ratio == pytest.approx(1, rel=0.01)
+    assert largest > 32
+    assert max(phases(tiny, strategy, largest, 16).values()) <= 1.01 * limit
+    assert max(phases(tiny, strategy, largest + 1, 16).values()) > 0.99 * limit
+
+
+def test_the_longest_sequence_fits_and_is_none_beyond_the_positions(tiny: Encoder) -> None:
+    curve = Curve(lambda number: phases(tiny, "full", 64, number), most=40)
+    curve.at(8, 16, 32)
+    limit = 2_500_000
+    longest = curve.largest(limit)
+    assert 8 < longest < 40
+    assert max(phases(tiny, "full", 64, longest).values()) <= 1.01 * limit
+    assert max(phases(tiny, "full", 64, longest + 1).values()) > 0.99 * limit
+    assert curve.largest(10**9) == 40
+    assert curve.largest(1) == 0
+
+
+def test_a_curve_that_is_wrong_is_mended_by_its_verification() -> None:
+    curve = Curve(lambda number: {"forward": 100 + max(10 * number, 40 * number - 3000)})
+    curve.at(10, 40)
+    assert curve.largest(2105) == 200
+    assert curve.verify(2105) == pytest.approx(5100 / 2100)
+    assert curve.largest(2105) < 130
+
+
+def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
+    told: list[str] = []
+    names = ["full", "bitfit", "frozen_cached", "lora"]
+    question = Question([tiny], names, batch_size=4, length=16, match="bitfit", limits_gib=[2], reserve_gib=1.5)
+    plans = plan(question, lambda one: told.append(one.strategy))
+    assert told == names == [one.strategy for one in plans]
+    full, bitfit, cached, _ = plans
+    assert full.encoder_trainable == full.encoder_total
+    assert full.memory is not None
+    assert bitfit.memory is not None
+    assert full.memory.method == "forecast"
+    assert bitfit.memory.peak_allocated_bytes < full.memory.peak_allocated_bytes
+    assert 0 < full.largest_batch[2] < bitfit.largest_batch[2]
+    assert full.longest == {2: 40}
+    assert cached.memory is None
+    assert "needs more than shapes" in str(cached.reason)
+    usable = {"forward": GIB // 2}
+    assert max(phases(tiny, "full", full.largest_batch[2], 16).values()) <= 1.01 * usable["forward"]
+
+
+def test_what_cannot_be_asked(tiny: Encoder) -> None:
+    with pytest.raises(InputError, match="tiny has 40 positions, too few for 41 tokens"):
+        plan(Question([tiny], ["full"], batch_size=1, length=41))
+    with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
+        plan(Question([tiny], ["bitfitt"], batch_size=1, length=8))
+
+
+def run(*arguments: str) -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(app, ["plan", *arguments])
+
+
+def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: dict[str, PretrainedConfig]) -> None:
+    folder = tmp_path / "tiny-thing"
+    tiny_configs["bert"].save_pretrained(folder)
+    asked = ["--models", str(folder), "--strategies", "full,bitfit", "--shape", "4x16"]
+    lines = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
+    assert [line["strategy"] for line in lines] == ["full", "bitfit"]
+    assert set(lines[0]["largest_batch"]) == {"8", "12", "16", "24", "40", "48", "80"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"14"}
+    shown = run(*asked, "--cpu", "--limits", "1").stdout
+    assert "tiny-thing, a step of 4x16, fp32" in shown
+    assert "a CPU's kernels; 0 GiB" in shown
+
+
+def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
+    card = find("A100 80 GB")
+    (one,) = plan(Question([tiny], ["bitfit"], batch_size=4, length=16, card=card, limits_gib=[2]))
+    assert one.arithmetic is not None
+    assert one.floor == one.arithmetic.floor(card.flops_per_second["fp32"], card.bytes_per_second)
+    (other,) = plan(
+        Question([tiny], ["bitfit"], batch_size=4, length=16, precision="bf16", card=find("T4"), limits_gib=[2])
+    )
+    assert other.floor is None
+    assert "no bf16 rate is known of T4" in str(other.floor_reason)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--shape", "8"), "shape '8' is not a batch size and a length; write --shape 32x128"),
+        (("--shape", "0x8"), "write --shape 32x128"),
+        (("--limits", "8,x"), "limit 'x' is no whole number of GiB"),
+        (("--limits", "1"), "of 1 GiB 1 are left free, so nothing remains"),
+        (("--precision", "fp8"), "precision 'fp8' is none of fp32, tf32, bf16"),
+        (("--models", "nope"), "unknown model 'nope'"),
+        (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
+        (("--gpu", "t4", "--cpu"), "--gpu t4 and --cpu exclude each other"),
+    ],
+)
+def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:
+    found = run(*arguments)
+    assert isinstance(found.exception, InputError)
+    assert said in str(found.exception)
