@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from strategies.errors import StrategyError
-from strategies.table import STORES, TABLE, Entry
+from strategies.table import STORES, SUBSET, TABLE, Entry
 
 _LAYERS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 _NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -169,11 +169,9 @@ def _number(text: str, stem: str, name: str) -> float:
         raise StrategyError(f"strategy {stem!r} takes no number, but {name!r} gives one")
     number = float(text) if len(text) <= _CHARACTERS and _NUMBER.fullmatch(text) else -1.0
     if not ((1 <= number < 10**_DIGITS and number == int(number)) if size.whole else 0.0 < number <= 1.0):
-        wanted = (
-            f"a whole number of at least 1 and at most {_DIGITS} digits"
-            if size.whole
-            else ("a share above 0 and at most 1")
-        )
+        wanted = "a share above 0 and at most 1"
+        if size.whole:
+            wanted = f"a whole number of at least 1 and at most {_DIGITS} digits"
         raise StrategyError(
             f"strategy {name!r}: its {size.word} {text!r} must be {wanted}, as in {stem}:{written(size.default)}"
         )
@@ -205,6 +203,14 @@ def _check_combination(parts: list[Part], name: str) -> None:
     whole = next((part.stem for part in parts if not part.entry.narrows), None)
     if forms and whole is not None:
         raise StrategyError(f"strategy {name!r}: beside {whole!r} no matrix stays frozen to be stored in {forms[0]}")
+    touching = [part for part in parts if part.entry.matrices]
+    part = next((part for part in touching if part.entry.matrices == SUBSET), None)
+    other = next((other for other in touching if other is not part), None)
+    if part is not None and other is not None:
+        raise StrategyError(
+            f"strategy {name!r}: {part.stem!r} trains single numbers of weight matrices that {other.stem!r} "
+            f"{other.entry.matrices}; leave one of the two out"
+        )
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")
 

@@ -138,6 +138,38 @@ def test_what_cannot_be_combined_is_refused(name: str, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "subset", ["random_uniform", "random_rowcol", "random_uniform_dense", "magnitude_subset", "gradient_subset"]
+)
+@pytest.mark.parametrize(
+    ("other", "does"),
+    [
+        ("last_layers:1", "trains in full"),
+        ("lora", "puts its own layers around"),
+        ("ia3", "puts its own layers around"),
+        ("vera:4", "puts its own layers around"),
+        ("shira", "puts its own layers around"),
+    ],
+)
+def test_numbers_of_matrices_that_another_part_takes_are_refused(subset: str, other: str, does: str) -> None:
+    for name in (f"{subset}+{other}", f"{other}+bitfit+{subset}"):
+        with pytest.raises(StrategyError) as error:
+            strategies.check(name)
+        stem = strategies.family(other)
+        assert f"{subset!r} trains single numbers of weight matrices that {stem!r} {does}" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_two_subsets_of_the_matrices_are_refused() -> None:
+    with pytest.raises(StrategyError, match="single numbers of weight matrices that 'gradient_subset' trains numbers"):
+        strategies.check("gradient_subset+random_uniform_dense")
+
+
+@pytest.mark.parametrize("name", ["last_layers:1+lora", "bitfit+random_uniform", "random_uniform_dense+prompt"])
+def test_what_goes_together_is_not_refused(name: str) -> None:
+    strategies.check(name)
+
+
 def test_a_combination_goes_by_its_stems_without_arguments() -> None:
     assert strategies.family("bitfit:query+random_uniform") == "bitfit+random_uniform"
     assert strategies.selection("bq_b2+layernorm") == "bitfit:query+intermediate+layernorm"
