@@ -77,11 +77,17 @@ class _Joined:
         # Of what an earlier part inserted, a later one changes nothing that the base has.
         changes = {of_base[name]: value for name, value in expected.changes.items() if name in of_base}
         converted = {of_base[name]: value for name, value in new.applied.converted.items() if name in of_base}
-        declared = replace(new.applied, expected=replace(expected, changes=changes), converted=converted)
-        new = replace(new, applied=declared)
+
+        def finalize() -> Changes | None:
+            final = new.applied.finalize()
+            return final and {name: indices for name, indices in final.items() if name in base_names}
+
+        declared = replace(
+            new.applied, expected=replace(expected, changes=changes), converted=converted, finalize=finalize
+        )
         step = new.applied.moved
         moved = {name: step.get(now, now) for name, now in before.items() if step.get(now, now) != name}
-        return _Joined((*(part.renamed(step) for part in self.parts), new), moved)
+        return _Joined((*(part.renamed(step) for part in self.parts), replace(new, applied=declared)), moved)
 
     def applied(self, model: nn.Module) -> Applied:
         """All parts as one."""
@@ -102,7 +108,7 @@ class _Joined:
 
         return Applied(
             model,
-            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget()),
+            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget(), self._kept()),
             start=max((one.start for one in every), key=STARTS.index),
             start_bound=sum(one.start_bound for one in every),
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
@@ -116,14 +122,32 @@ class _Joined:
         )
 
     def _trainable(self) -> dict[str, int]:
-        return reduce(lambda joined, part: joined | dict(part.applied.expected.trainable), self.parts, {})
+        return _trainable(self.parts)
 
     def _budget(self) -> int | None:
-        """What the parts with a budget of their own should come to, and the others beside them; None without any."""
-        expected = [part.applied.expected for part in self.parts]
-        if all(one.budget is None for one in expected):
+        """What the parts with a budget of their own should come to, and the others beside them; None without any.
+
+        What several of the others train counts once.
+        """
+        budgets = [one.budget for one in self._expected() if one.budget is not None]
+        if not budgets:
             return None
-        return sum(one.count if one.budget is None else one.budget for one in expected)
+        others = [part for part in self.parts if part.applied.expected.budget is None]
+        return sum(budgets) + sum(_trainable(others).values())
+
+    def _kept(self) -> int | None:
+        """Values that differ in the end, where a part leaves fewer than it trains; None without such a part."""
+        if all(one.kept is None for one in self._expected()):
+            return None
+        return sum(one.size for one in self._expected())
+
+    def _expected(self) -> list[Expected]:
+        return [part.applied.expected for part in self.parts]
+
+
+def _trainable(parts: Iterable[_Applied]) -> dict[str, int]:
+    """Leaf -> number of values that any of `parts` trains."""
+    return reduce(lambda joined, part: joined | dict(part.applied.expected.trainable), parts, {})
 
 
 def _union(changes: Iterable[Changes]) -> dict[str, Tensor | None]:

@@ -1,0 +1,84 @@
+"""Several strategies on one model: what trains, what it counts, what is refused, and how a budget is shared."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import strategies
+from bench.audit import Audit, Auditor
+from bench.models import TaskModel
+from strategies import delta
+from strategies.interface import Applied, Context
+
+TinyModel = Callable[..., TaskModel]
+Batch = dict[str, Tensor]
+
+
+def loss_of(logits: Tensor, batch: Batch) -> Tensor:
+    return logits.sub(torch.linspace(-1.0, 1.0, logits.shape[-1])).square().mean()
+
+
+def apply(name: str, model: TaskModel, batch: Batch, budget: int | None = None) -> Applied:
+    def batches() -> Iterator[Batch]:
+        yield batch
+
+    context = Context(np.random.default_rng(5), batches=batches, loss=loss_of, budget=budget)
+    return strategies.resolve(name)(model, context)
+
+
+def audited(
+    name: str, base: TaskModel, batch: Batch, folder: Path, budget: int | None = None
+) -> tuple[Applied, Audit]:
+    """The strategy after two steps of training, and its audit."""
+    auditor = Auditor(base, batch)
+    applied = apply(name, copy.deepcopy(base), batch, budget)
+    auditor.after_apply(applied)
+    optimizer = torch.optim.AdamW([p for p in applied.model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0)
+    for step in range(2):
+        torch.autograd.backward(loss_of(applied.model(**batch), batch) + applied.penalty())
+        applied.before_step(step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    applied = applied.finished()
+    auditor.after_finalize(applied)
+    path = folder / "delta.safetensors"
+    delta.save(path, applied, delta.DeltaInfo(name, 5, "tiny", "made-up", budget=budget))
+    auditor.after_delta(applied, path, base, "tiny")
+    return applied, auditor.result()
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("bitfit+layernorm+random_uniform", 464 + 384),
+        ("bitfit+bq_b2+magnitude_subset", 384 + 384),
+        ("bitfit:norm+layernorm:bias+random_rowcol", 80 + 384),
+        ("bitfit+layernorm", 464),
+    ],
+)
+def test_what_several_parts_train_counts_once(
+    name: str, count: int, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
+) -> None:
+    applied, audit = audited(name, tiny_model("bert"), tiny_batch, tmp_path)
+    assert audit.passed, audit.checks
+    assert applied.expected.count == count
+
+
+@pytest.mark.parametrize("name", ["diff_pruning:0.02+add", "diff_pruning_structured:0.02+add"])
+def test_diff_pruning_has_added_biases_to_choose_from(
+    name: str, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
+) -> None:
+    base = tiny_model("modernbert")
+    applied, audit = audited(name, base, tiny_batch, tmp_path)
+    assert audit.passed, audit.checks
+    added = sum(p.numel() for p in applied.model.encoder.parameters()) - sum(
+        p.numel() for p in base.encoder.parameters()
+    )
+    assert added > 0
+    encoder = sum(p.numel() for p in applied.model.encoder.parameters())
+    assert applied.expected.size == round(0.02 * encoder)
