@@ -204,11 +204,11 @@ def _check_combination(parts: list[Part], name: str) -> None:
     if forms and whole is not None:
         raise StrategyError(f"strategy {name!r}: beside {whole!r} no matrix stays frozen to be stored in {forms[0]}")
     touching = [part for part in parts if part.entry.matrices]
-    part = next((part for part in touching if part.entry.matrices == SUBSET), None)
-    other = next((other for other in touching if other is not part), None)
-    if part is not None and other is not None:
+    subset = next((part for part in touching if part.entry.matrices == SUBSET), None)
+    other = next((other for other in touching if other is not subset), None)
+    if subset is not None and other is not None:
         raise StrategyError(
-            f"strategy {name!r}: {part.stem!r} trains single numbers of weight matrices that {other.stem!r} "
+            f"strategy {name!r}: {subset.stem!r} trains single numbers of weight matrices that {other.stem!r} "
             f"{other.entry.matrices}; leave one of the two out"
         )
     if not any(part.entry.alone for part in parts):
