@@ -28,8 +28,7 @@ def merge(path: Path, to: Path, *, model: str | None, cache_dir: Path, offline: 
     Raises InputError or StrategyError where there is such a folder already, where the delta and its base do not go
     together, and where it cannot be merged or written.
     """
-    if to.exists():
-        raise InputError(f"{to} exists already: name a folder that does not")
+    _check_new(to)
     info, use = bases.read_info(path)
     base = Base(bases.find({path: use}, model), device=torch.device("cpu"), cache_dir=cache_dir, offline=offline)
     merged, _ = loading.merge(path, *base.task_model(use))
@@ -38,7 +37,8 @@ def merge(path: Path, to: Path, *, model: str | None, cache_dir: Path, offline: 
         for name, tensor in merged.state_dict().items()
         if name.startswith(HEAD_PREFIX)
     }
-    unfinished = to.with_name(f".{to.name}-{os.getpid()}")
+    # Not longer than most names, so that any folder that can be is one that can be written.
+    unfinished = to.with_name(f".merge-{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
         base.encoder.save_pretrained(unfinished)
@@ -50,3 +50,13 @@ def merge(path: Path, to: Path, *, model: str | None, cache_dir: Path, offline: 
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return info
+
+
+def _check_new(to: Path) -> None:
+    """Raises InputError where `to` is there already or is no name for a folder."""
+    try:
+        there = to.exists()
+    except OSError as error:
+        raise InputError(f"cannot write the folder {to}: {error.strerror}") from None
+    if there:
+        raise InputError(f"{to} exists already: name a folder that does not")

@@ -40,7 +40,7 @@ def _lines(source: str) -> Iterator[Given]:
     where = "standard input" if source == STDIN else source
     try:
         content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = _split(content.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read texts from {where}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -50,6 +50,12 @@ def _lines(source: str) -> Iterator[Given]:
         if len(parts) > 2:
             raise InputError(f"{where}, line {number} holds {len(parts)} texts with tabs between them; two at most")
         yield _checked(parts, f"{where}, line {number}")
+
+
+def _split(content: str) -> list[str]:
+    """Lines as editors count them: `str.splitlines` would also divide at form feeds, U+0085 and U+2028."""
+    lines = content.removesuffix("\n").split("\n") if content else []
+    return [line.removesuffix("\r") for line in lines]
 
 
 def _checked(text: Given, where: str) -> Given:

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +22,11 @@ from strategies.interface import Applied, Context
 
 FORMAT = "bitfit-bench delta 2"
 VALUES, INDICES = ".values", ".indices"
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+"""A number of outputs or tokens, in a file that anybody may have written."""
+SHOWN = 200
+"""Characters of a file's own words that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Use:
     model: str
     kind: Literal["classification", "regression", "tagging", "span"]
     pooling: Literal["cls", "mean", "last"]
-    outputs: int
-    max_length: int
+    outputs: Count
+    max_length: Count
     pair: bool = False
     unanswerable: bool = False
 
@@ -61,11 +66,11 @@ class DeltaInfo:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     strategy: str
-    mask_seed: int
+    mask_seed: Annotated[int, Field(ge=0)]
     base_fingerprint: str
     task: str
     labels: tuple[str, ...] = ()
-    budget: int | None = None
+    budget: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     use: Use | None = None
 
 
@@ -135,7 +140,7 @@ def read(path: Path) -> tuple[DeltaInfo, dict[str, Change]]:
     Raises StrategyError where it is none of this format.
     """
     said, content = _load(path, tensors=True)
-    return said, _changes(content)
+    return said, _changes(content, path)
 
 
 def _load(path: Path, *, tensors: bool) -> tuple[DeltaInfo, dict[str, Tensor]]:
@@ -152,14 +157,35 @@ def _load(path: Path, *, tensors: bool) -> tuple[DeltaInfo, dict[str, Tensor]]:
         )
     try:
         return _INFO.validate_json(metadata["delta"], strict=True), content
-    except (KeyError, ValidationError):
-        raise StrategyError(f"{path} is a damaged delta: its metadata cannot be read") from None
+    except KeyError:
+        raise StrategyError(f"{path} is a damaged delta: its metadata says nothing of it") from None
+    except ValidationError as error:
+        raise StrategyError(f"{path} is a damaged delta: its metadata cannot be read{_where(error)}") from None
 
 
-def _changes(content: Mapping[str, Tensor]) -> dict[str, Change]:
-    """The change of each tensor, from what the file holds; values and indices of one tensor go together."""
+def _where(error: ValidationError) -> str:
+    """The first field that was wrong, and how; nothing where it is not one of the known fields."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f" ({shown(place)}: {shown(first['msg'])})" if place else ""
+
+
+def shown(text: str) -> str:
+    """`text` out of a file as part of one line: quoted and escaped where it is not plain, and cut where it is long."""
+    plain = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return plain if plain.isascii() and plain.isprintable() and plain else repr(plain)
+
+
+def _changes(content: Mapping[str, Tensor], path: Path) -> dict[str, Change]:
+    """The change of each tensor, from what the file holds; values and indices of one tensor go together.
+
+    Raises StrategyError where a tensor is there as a whole too.
+    """
     partial = {name.removesuffix(INDICES) for name in content if name.endswith(INDICES)}
     partial = {name for name in partial if name + VALUES in content}
+    both = sorted(partial & content.keys())
+    if both:
+        raise StrategyError(f"{path} is a damaged delta: it holds {shown(both[0])} both as a whole and in part")
     apart = {name + end for name in partial for end in (VALUES, INDICES)}
     return {name: Change(tensor) for name, tensor in content.items() if name not in apart} | {
         name: Change(content[name + VALUES], content[name + INDICES]) for name in partial

@@ -46,6 +46,8 @@ class Context:
     batches       training batches without end, made when asked for; never selection or evaluation data
     loss          the task's mean loss of logits on a batch
     budget        encoder values to train, for strategies whose size can be chosen; None leaves it to them
+    most          encoder values beyond which a strategy of a chosen size is refused before anything is allocated;
+                  None without a bound. For names and budgets that somebody else wrote, as in a delta
     """
 
     generator: np.random.Generator
@@ -54,6 +56,7 @@ class Context:
     batches: Callable[[], Iterator[Batch]] = no_batches
     loss: Callable[[Tensor, Batch], Tensor] = no_loss
     budget: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)

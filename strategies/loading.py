@@ -4,8 +4,8 @@ A delta is read and checked once. From then on tensors that changed as a whole t
 nothing is copied, and trading back restores every bit.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,22 @@ from torch import Tensor, nn
 
 import strategies
 from strategies import delta
-from strategies.delta import Change, DeltaInfo
+from strategies.delta import Change, DeltaInfo, shown
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context, Expected
+from strategies.naming import Part
 from strategies.narrow import converted
-from strategies.table import STORES
+from strategies.table import SELECTS, STORES, Entry
 
 Registry = dict[str, Any]
+Parts = tuple[Part, ...]
+
+STAND_INS = {"gradient_subset": "magnitude_subset"}
+"""What is applied in place of a strategy that asks for training batches, which a loader has not.
+
+It chooses as many of the same weights and draws nothing, so that what is inserted after it comes out the same; which
+weights change is the delta's to say.
+"""
 
 
 class Delta:
@@ -135,22 +144,18 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
     info, changes = delta.read(path)
     if info.base_fingerprint != base_fingerprint:
         raise StrategyError(
-            f"the delta {path} belongs to another encoder: it was trained on {info.base_fingerprint[:12]}, "
+            f"the delta {path} belongs to another encoder: it was trained on {shown(info.base_fingerprint[:12])}, "
             f"this is {base_fingerprint[:12]}"
         )
-    of_base = base.state_dict().keys()
+    parts = tuple(part for part in strategies.parse(info.strategy) if part.entry.order != STORES)
     untouched, flags = _registries(base), {parameter: parameter.requires_grad for parameter in base.parameters()}
+    names = base.state_dict().keys()
     try:
-        applied = Applied(base, Expected({}, {}))
-        if changes.keys() - of_base:
-            context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget)
-            # Finished, since what only training needs is no part of a delta.
-            applied = strategies.resolve(_inserting(info.strategy))(base, context).finished()
+        applied = _applied(parts, base, info, _count(changes), head_prefix)
         model, moved = applied.model, applied.moved
         state = model.state_dict(keep_vars=True)
         placed = {moved.get(name, name): change for name, change in changes.items()}
-        needed = {n for n in state if n.startswith(head_prefix)} | (state.keys() - {moved.get(n, n) for n in of_base})
-        problem = _mismatch(placed, state, needed)
+        problem = _mismatch(placed, state, _needed(parts, applied, names, state, head_prefix))
         if problem:
             raise StrategyError(f"the delta {path} does not fit {info.strategy!r} on this encoder: {problem}")
         surgery = [_Surgery(own, before, dict(own)) for own, before in untouched if _differ(own, before)]
@@ -166,9 +171,51 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
     return Delta(model, info, traded, surgery, applied.merge)
 
 
-def _inserting(strategy: str) -> str:
-    """A strategy without what stores the base narrow: that would write to the base, and changes its values alone."""
-    return "+".join(str(part) for part in strategies.parse(strategy) if part.entry.order != STORES)
+def _applied(parts: Parts, base: nn.Module, info: DeltaInfo, most: int, head_prefix: str) -> Applied:
+    """The strategy of a delta of `most` values on `base`, finished; of one that only chooses freely, the base alone.
+
+    What only training needs is no part of a delta, nor what stores the base narrow: that would write to the base.
+    """
+    if not _fixes_names(parts) and all(part.entry.order == SELECTS for part in parts):
+        return Applied(base, Expected({}, {}))
+    context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget, most=most)
+    name = "+".join(str(replace(part, stem=STAND_INS.get(part.stem, part.stem))) for part in parts)
+    return strategies.resolve(name)(base, context).finished()
+
+
+def _fixes_names(parts: Parts) -> bool:
+    """Whether the architecture says which tensors change, and no draw and no training does."""
+    return all(part.entry.order != SELECTS or _is_fixed(part.entry) for part in parts)
+
+
+def _is_fixed(entry: Entry) -> bool:
+    """Whether a strategy that selects takes whole roles or layers; others choose single values."""
+    return not entry.random and (not entry.sized or (entry.size is not None and entry.size.whole))
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """Names of the tensors a delta must hold -> whether in part; and whether it may hold no others."""
+
+    in_part: Mapping[str, bool]
+    no_others: bool
+
+
+def _needed(
+    parts: Parts, applied: Applied, names: Collection[str], state: Collection[str], head_prefix: str
+) -> _Needed:
+    """The head, what was inserted, and of the base's `names` those that the strategy changes by its nature."""
+    moved, fixed = applied.moved, _fixes_names(parts)
+    of_base = {moved.get(name, name) for name in names}
+    whole = {name for name in state if name.startswith(head_prefix) or name not in of_base}
+    changes = {moved.get(name, name): indices for name, indices in applied.expected.changes.items() if fixed}
+    declared = {name: indices is not None for name, indices in changes.items() if name in state}
+    return _Needed(declared | dict.fromkeys(whole, False), no_others=fixed)
+
+
+def _count(changes: Mapping[str, Change]) -> int:
+    """Values that a delta holds."""
+    return sum(change.values.numel() for change in changes.values())
 
 
 @dataclass
@@ -220,27 +267,40 @@ def _set(registry: Registry, content: Registry) -> None:
     registry.update(content)
 
 
-def _mismatch(changes: Mapping[str, Change], state: Mapping[str, Tensor], needed: set[str]) -> str | None:
+def _mismatch(changes: Mapping[str, Change], state: Mapping[str, Tensor], needed: _Needed) -> str | None:
     """The first way in which the changes of a delta do not fit a model's tensors."""
-    for name in sorted(changes.keys() | needed):
+    for name in sorted(changes.keys() | needed.in_part.keys()):
         if name not in changes:
             return f"it lacks {name}"
         if name not in state:
-            return f"it holds {name}, which neither this encoder nor this strategy has"
-        change, tensor = changes[name], state[name]
-        values, indices = change.values, change.indices
-        shape = tensor.shape if indices is None else indices.flatten().shape
-        if (values.shape, values.dtype) != (shape, tensor.dtype):
-            return f"{name} is {_kind(values.dtype, values.shape)} there and {_kind(tensor.dtype, shape)} here"
-        if indices is not None and not _fits(indices, tensor.numel()):
-            return f"{name} has coordinates that are not those of {tensor.numel()} values, in order and each once"
+            return f"it holds {shown(name)}, which neither this encoder nor this strategy has"
+        if needed.no_others and name not in needed.in_part:
+            return f"it holds {name}, which this strategy leaves as it is"
+        in_part = changes[name].indices is not None
+        if in_part != needed.in_part.get(name, in_part):
+            return f"it holds {name} {'in part, not as a whole' if in_part else 'as a whole, not in part'}"
+        if problem := _misfit(changes[name], state[name]):
+            return f"{name} {problem}"
+    return None
+
+
+def _misfit(change: Change, tensor: Tensor) -> str | None:
+    """What is wrong with a change of `tensor`."""
+    values, indices = change.values, change.indices
+    if indices is not None and not _fits(indices, tensor.numel()):
+        return f"has coordinates that are not those of {tensor.numel()} values, in order and each once"
+    shape = tensor.shape if indices is None else indices.shape
+    if (values.shape, values.dtype) != (shape, tensor.dtype):
+        return f"is {_kind(values.dtype, values.shape)} there and {_kind(tensor.dtype, shape)} here"
     return None
 
 
 def _fits(indices: Tensor, count: int) -> bool:
-    """Whether flat coordinates are whole numbers, sorted and unique, inside `count` values."""
-    if indices.is_floating_point() or not indices.numel():
-        return not indices.is_floating_point()
+    """Whether flat coordinates are a row of int32 or int64, sorted and unique, inside `count` values."""
+    if indices.dim() != 1 or indices.dtype not in (torch.int32, torch.int64):
+        return False
+    if not indices.numel():
+        return True
     return bool(indices[0] >= 0) and bool(indices[-1] < count) and bool((indices[1:] > indices[:-1]).all())
 
 

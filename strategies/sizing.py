@@ -12,8 +12,19 @@ def chosen_size(
     """The size of strategy `stem`, which trains `fixed + size * each` values; at most `most` where that is given.
 
     A budget gives the largest size that stays within it. Raises StrategyError where both the name and a budget say
-    the size, where the budget is below the smallest one, and where the size named, or the default, is beyond `most`.
+    the size, where the budget is below the smallest one, and where the size named, or the default, is beyond `most`
+    or `context.most`.
     """
+    size = _chosen(stem, context, argument, each, fixed, most)
+    if context.most is not None and fixed + size * each > context.most:
+        raise StrategyError(
+            f"a {size_of(stem).word} of {size} trains {fixed + size * each} values, and there are {context.most}"
+        )
+    return size
+
+
+def _chosen(stem: str, context: Context, argument: Argument, each: int, fixed: int, most: int | None) -> int:
+    """The size, whatever `context.most` says."""
     size = size_of(stem)
     number = named_size(stem, context, argument)
     if context.budget is None:
