@@ -133,6 +133,13 @@ def test_removing_it_restores_the_base_bit_by_bit(
 
 
 QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
+NORM = "encoder.embeddings.LayerNorm.weight"
+OUT = "head.out.bias"
+
+
+def in_part(name: str) -> dict[str, Tensor]:
+    """A change of the first value of a tensor."""
+    return {f"{name}.values": torch.zeros(1), f"{name}.indices": torch.zeros(1, dtype=torch.int32)}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,17 @@ QUERY = "encoder.encoder.layer.1.attention.self.query.bias"
         (lambda _, fields: fields["use"].update(kind="poetry"), "damaged delta"),
         (lambda _, fields: fields["use"].update(surprise=1), "damaged delta"),
         (lambda _, fields: fields.update(base_fingerprint="beef"), "another encoder: it was trained on beef, this"),
+        (lambda _, fields: fields.update(base_fingerprint="be\n\x1b[2J"), r"trained on 'be\\n\\x1b\[2J', this"),
+        (lambda content, _: content.update({"a\nb": torch.zeros(1)}), r"it holds 'a\\nb', which neither"),
+        (lambda content, _: content.pop(QUERY), f"it lacks {QUERY}"),
+        (lambda content, _: [content.pop(name) for name in list(content) if name[0] == "e"], "it lacks encoder"),
+        (lambda content, _: content.update({NORM: torch.zeros(16)}), f"it holds {NORM}, which this strategy leaves"),
+        (lambda content, _: content.update(in_part(QUERY)), f"it holds {QUERY} both as a whole and in part"),
+        (lambda content, _: content.update(in_part(QUERY)) or content.pop(QUERY), "in part, not as a whole"),
+        (lambda content, _: content.update(in_part(OUT)) or content.pop(OUT), f"it holds {OUT} in part, not as"),
+        (lambda _, fields: fields.update(mask_seed=-1), "damaged delta: .*mask_seed"),
+        (lambda _, fields: fields.update(budget=0), "damaged delta: .*budget"),
+        (lambda _, fields: fields["use"].update(max_length=10**30), "damaged delta: .*use.max_length"),
     ],
 )
 def test_a_delta_that_does_not_fit_is_refused(
@@ -165,7 +183,21 @@ WEIGHT = "encoder.encoder.layer.0.output.dense.weight.indices"
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda i: i.flip(0), lambda i: i + 1024, lambda i: i - 1024, lambda i: i[:1].expand(i.numel()).clone()]
+    "wrong",
+    [
+        lambda i: i.flip(0),
+        lambda i: i + 1024,
+        lambda i: i - 1024,
+        lambda i: i[:1].expand(i.numel()).clone(),
+        lambda i: i[0].clone(),
+        lambda i: i.view(1, -1),
+        lambda i: i.view(-1, 1),
+        lambda i: torch.arange(6, dtype=torch.int32).view(2, 3),
+        lambda i: i.to(torch.complex64),
+        lambda i: i.to(torch.float32),
+        lambda i: torch.tensor([False, True]),
+        lambda i: torch.arange(6, dtype=torch.uint8),
+    ],
 )
 def test_coordinates_that_cannot_be_are_refused(
     wrong: Callable[[Tensor], Tensor], tmp_path: Path, tiny_model: TinyModel
@@ -177,6 +209,27 @@ def test_coordinates_that_cannot_be_are_refused(
         loading.load(tmp_path / "d", base, INFO.base_fingerprint)
     fresh = tiny_model("bert").state_dict()
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in base.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("lora:2", {"strategy": "lora:999999999"}, "a rank of 999999999 trains"),
+        ("lora:2", {"strategy": "lora", "budget": 10**15}, "a rank of .* trains"),
+        ("adapter_pfeiffer:2", {"strategy": "adapter_pfeiffer:999999999"}, "a bottleneck of 999999999 trains"),
+        ("vera:2", {"strategy": "vera:999999999"}, "a rank of 999999999 trains"),
+    ],
+)
+def test_a_size_that_the_file_does_not_hold_is_refused_before_anything_is_allocated(
+    name: str, fields: dict[str, Any], said: str, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    written(tmp_path / "d", tiny_model, name)
+    tamper(tmp_path / "d", lambda _, found: found.update(fields))
+    base = tiny_model("bert")
+    modules = dict(base.named_modules())
+    with pytest.raises(StrategyError, match=said):
+        loading.load(tmp_path / "d", base, INFO.base_fingerprint)
+    assert dict(base.named_modules()) == modules
 
 
 def test_foreign_files_are_refused(tmp_path: Path, tiny_model: TinyModel) -> None:
