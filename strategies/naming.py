@@ -203,16 +203,21 @@ def _check_combination(parts: list[Part], name: str) -> None:
     whole = next((part.stem for part in parts if not part.entry.narrows), None)
     if forms and whole is not None:
         raise StrategyError(f"strategy {name!r}: beside {whole!r} no matrix stays frozen to be stored in {forms[0]}")
-    touching = [part for part in parts if part.entry.matrices]
-    subset = next((part for part in touching if part.entry.matrices == SUBSET), None)
-    other = next((other for other in touching if other is not subset), None)
-    if subset is not None and other is not None:
-        raise StrategyError(
-            f"strategy {name!r}: {subset.stem!r} trains single numbers of weight matrices that {other.stem!r} "
-            f"{other.entry.matrices}; leave one of the two out"
-        )
+    _check_matrices(parts, name)
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")
+
+
+def _check_matrices(parts: list[Part], name: str) -> None:
+    """Raises StrategyError where one part trains numbers of weight matrices that another one takes."""
+    touching = [part for part in parts if part.entry.matrices]
+    for subset in touching:
+        other = next((other for other in touching if other is not subset), None)
+        if subset.entry.matrices == SUBSET and other is not None:
+            raise StrategyError(
+                f"strategy {name!r}: {subset.stem!r} trains single numbers of weight matrices that {other.stem!r} "
+                f"{other.entry.matrices}; leave one of the two out"
+            )
 
 
 def _sentence(part: Part) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import strategies
 from bench.audit import Auditor
 from bench.models import TaskModel
 from bench.results import Audit
-from strategies import delta
+from strategies import StrategyError, delta
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
@@ -70,6 +70,10 @@ def test_what_several_parts_train_counts_once(
     assert applied.expected.count == count
 
 
+def _encoder_size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.get_submodule("encoder").parameters())
+
+
 @pytest.mark.parametrize("name", ["diff_pruning:0.02+add", "diff_pruning_structured:0.02+add"])
 def test_diff_pruning_has_added_biases_to_choose_from(
     name: str, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
@@ -77,7 +81,59 @@ def test_diff_pruning_has_added_biases_to_choose_from(
     base = tiny_model("modernbert")
     applied, audit = audited(name, base, tiny_batch, tmp_path)
     assert audit.passed, audit.checks
-    before = sum(parameter.numel() for parameter in base.encoder.parameters())
-    encoder = sum(parameter.numel() for parameter in applied.model.get_submodule("encoder").parameters())
+    before, encoder = (_encoder_size(model) for model in (base, applied.model))
     assert encoder > before
     assert applied.expected.size == round(0.02 * encoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "count"),
+    [
+        # A token is 16 values, and a prefix of one 2 x 16 in each of two layers.
+        ("random_uniform+prompt:2", 200, 200),
+        ("bitfit+random_uniform+prompt:2+int8", 500, 500),
+        ("random_rowcol+prefix:2", 384, 384),
+        ("layernorm+prompt", 250, 160 + 5 * 16),
+        ("bitfit+prompt:2+prefix", 384 + 32 + 130, 384 + 32 + 128),
+    ],
+)
+def test_a_budget_is_that_of_all_parts(
+    name: str, budget: int, count: int, tiny_model: TinyModel, tiny_batch: Batch, tmp_path: Path
+) -> None:
+    applied, audit = audited(name, tiny_model("bert"), tiny_batch, tmp_path, budget)
+    assert audit.passed, audit.checks
+    assert applied.expected.count == count
+
+
+def test_a_part_is_drawn_the_same_whatever_comes_after_it(tiny_model: TinyModel, tiny_batch: Batch) -> None:
+    alone = apply("random_uniform", tiny_model("bert"), tiny_batch, 168).expected
+    beside = apply("random_uniform+prompt:2", tiny_model("bert"), tiny_batch, 200).expected
+    assert alone.changes.keys() <= beside.changes.keys()
+    for name, indices in alone.changes.items():
+        other = beside.changes[name]
+        assert indices is not None
+        assert other is not None
+        assert torch.equal(indices, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "message"),
+    [
+        (
+            "random_uniform+prompt",
+            400,
+            "sets one size, not those of random_uniform and of prompt; name the others, as",
+        ),
+        ("prompt+prefix", 700, "as in prefix:20"),
+        ("random_uniform+prompt:2", 32, "a budget of 32 values leaves none for random_uniform: the other parts train"),
+        ("bitfit+prompt", 390, "(of a budget of 390 values the other parts leave it 6)"),
+    ],
+)
+def test_a_budget_that_cannot_be_shared_is_refused(
+    name: str, budget: int, message: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    with pytest.raises(StrategyError) as error:
+        apply(name, tiny_model("bert"), tiny_batch, budget)
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"strategy {name!r}: ")
+    assert "\n" not in str(error.value)
