@@ -90,8 +90,8 @@ def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -
 
     Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy.
     """
-    for strategy in question.strategies:
-        strategies.resolve(strategy)
+    for strategy in (*question.strategies, *filter(None, [question.match])):
+        strategies.check(strategy)
     for encoder in question.encoders:
         most = positions(cost_config(_cell(question, encoder, "full"), encoder))
         if most is not None and question.length > most:

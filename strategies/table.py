@@ -264,7 +264,7 @@ TABLE: dict[str, Entry] = {
         random=True,
         order=INSERTS,
         extra="peft",
-        matrices=WRAPPED,
+        matrices=SUBSET,
     ),
     "prompt": Entry(
         "strategies.prompt",

@@ -90,6 +90,8 @@ def test_what_cannot_be_asked(tiny: Encoder) -> None:
         plan(Question([tiny], ["full"], batch_size=1, length=41))
     with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
         plan(Question([tiny], ["bitfitt"], batch_size=1, length=8))
+    with pytest.raises(StrategyError, match="its rank 'inf' must be a whole number"):
+        plan(Question([tiny], ["bitfit"], batch_size=1, length=8, match="lora:inf"))
 
 
 def run(*arguments: str) -> Result:

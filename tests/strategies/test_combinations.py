@@ -1,6 +1,7 @@
 """Several strategies on one model: what trains, what it counts, what is refused, and how a budget is shared."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -84,6 +85,39 @@ def test_diff_pruning_has_added_biases_to_choose_from(
     before, encoder = (_encoder_size(model) for model in (base, applied.model))
     assert encoder > before
     assert applied.expected.size == round(0.02 * encoder)
+
+
+def _accepted(pair: tuple[str, str]) -> bool:
+    try:
+        strategies.check("+".join(pair))
+    except StrategyError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "pair", [pair for pair in itertools.combinations(strategies.TABLE, 2) if _accepted(pair)], ids="+".join
+)
+def test_every_pair_trains_all_it_says_or_is_refused(
+    pair: tuple[str, str], tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    for stem in pair:
+        if strategies.TABLE[stem].extra:
+            pytest.importorskip(strategies.TABLE[stem].extra)
+    base = tiny_model("bert")
+    auditor = Auditor(base, tiny_batch)
+    # A small number where a default would not fit into the model.
+    name = "+".join(f"{stem}:2" if stem in ("prompt", "prefix") else stem for stem in pair)
+    try:
+        applied = apply(name, copy.deepcopy(base), tiny_batch)
+    except StrategyError as error:
+        if "leave one of the two out" in str(error):
+            return
+        raise
+    assert not any(auditor.after_apply(applied).values())
+    torch.autograd.backward(loss_of(applied.model(**tiny_batch), tiny_batch) + applied.penalty())
+    reached = {name for name, parameter in applied.model.named_parameters() if parameter.grad is not None}
+    assert applied.expected.trainable.keys() <= reached
 
 
 @pytest.mark.parametrize(

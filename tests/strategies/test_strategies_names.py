@@ -148,7 +148,7 @@ def test_what_cannot_be_combined_is_refused(name: str, message: str) -> None:
         ("lora", "puts its own layers around"),
         ("ia3", "puts its own layers around"),
         ("vera:4", "puts its own layers around"),
-        ("shira", "puts its own layers around"),
+        ("shira", "trains numbers of too"),
     ],
 )
 def test_numbers_of_matrices_that_another_part_takes_are_refused(subset: str, other: str, does: str) -> None:
@@ -160,9 +160,20 @@ def test_numbers_of_matrices_that_another_part_takes_are_refused(subset: str, ot
         assert "\n" not in str(error.value)
 
 
-def test_two_subsets_of_the_matrices_are_refused() -> None:
-    with pytest.raises(StrategyError, match="single numbers of weight matrices that 'gradient_subset' trains numbers"):
-        strategies.check("gradient_subset+random_uniform_dense")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "gradient_subset+random_uniform_dense",
+            "'random_uniform_dense' trains single numbers of weight matrices that",
+        ),
+        ("last_layers+shira", "'shira' trains single numbers of weight matrices that 'last_layers' trains in full"),
+        ("shira+lora", "'shira' trains single numbers of weight matrices that 'lora' puts its own layers around"),
+    ],
+)
+def test_a_subset_leaves_no_room_for_another_of_its_matrices(name: str, message: str) -> None:
+    with pytest.raises(StrategyError, match=message):
+        strategies.check(name)
 
 
 @pytest.mark.parametrize("name", ["last_layers:1+lora", "bitfit+random_uniform", "random_uniform_dense+prompt"])
