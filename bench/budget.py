@@ -13,7 +13,7 @@ from strategies.interface import Context
 def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: HeadKind) -> int | None:
     """The budget of a cell on `model`, an untouched task model of the cell's architecture, or None.
 
-    Raises StrategyError where the strategy to match cannot be applied to it.
+    Raises StrategyError where the strategy to match cannot be applied to it, or trains nothing of the encoder.
     """
     if cell.budget is not None:
         return max(1, round(cell.budget * sum(parameter.numel() for parameter in model.encoder.parameters())))
@@ -21,7 +21,12 @@ def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: 
         return None
     outputs = model.head.out.out_features
     same = shape_only(model.encoder.config, kind, outputs, cell.pooling)
-    return strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.size
+    size = strategies.resolve(cell.match)(same, Context(np.random.default_rng(0))).expected.size
+    if not size:
+        raise strategies.StrategyError(
+            f"strategy {cell.match!r} trains nothing of the encoder, so no size can match it; match another one"
+        )
+    return size
 
 
 def unmet(counts: Counts) -> tuple[str, ...]:

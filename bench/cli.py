@@ -14,6 +14,7 @@ from rich.console import Console
 from bench import __version__
 from bench.errors import Exit, InputError
 from bench.plan_command import plan
+from bench.profile_command import profile
 from strategies.errors import StrategyError
 
 app = typer.Typer(
@@ -220,6 +221,22 @@ def export(
     Console().print(str(found), markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def tensorboard(
+    folder: RunFolder, to: Annotated[Path, typer.Option(help="Folder for TensorBoard's --logdir.")]
+) -> None:
+    """Write losses, curves and hyperparameters of a run's quality cells as TensorBoard reads them."""
+    from bench import scalars
+
+    found = scalars.write(folder, to)
+    console = Console()
+    for line in (
+        *(f"note: {note}" for note in found.notes),
+        f"{len(found.folders)} cells written; run: tensorboard --logdir {to}",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 Model = Annotated[str | None, typer.Option(help="The base: a name or a folder; default: what the delta names.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Where archives are kept (XDG default).")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never reach for the network.")]
@@ -283,6 +300,7 @@ def merge(
 
 
 app.command()(plan)
+app.command()(profile)
 
 
 @app.command(name="list")

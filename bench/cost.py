@@ -3,16 +3,19 @@
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from bench.arithmetic import Arithmetic
 from bench.budget import unmet
 from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.energy import Meter, Reason, energy_of, find_meter
 from bench.measure.fake import NoShapesError
+from bench.measure.flops import arithmetic_of, arithmetic_with_weights
 from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
 from bench.measure.nvml import find_card
 from bench.measure.time import Instruments, Timing, time_group
@@ -59,7 +62,8 @@ def run_group(
             outcomes[cell.key] = _failed(failed, cell, encoder, device)
             continue
         on_turn(cell, "memory")
-        outcomes[cell.key] = _outcome(cell, timed, name, _weigh(cell, encoder, device))
+        figures = Figures(*_weigh(cell, encoder, device), _count(cell, encoder))
+        outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
 
 
@@ -90,6 +94,30 @@ def _time(
 Weight = tuple[MemoryPeak | None, str | None]
 """A peak, or None and the reason why there is none."""
 
+Count = tuple[Arithmetic | None, str | None]
+"""The arithmetic of a step, or None and the reason why there is none."""
+
+
+class Figures(NamedTuple):
+    """What is found out of a cell besides its time."""
+
+    memory: Weight
+    forecast: Weight
+    arithmetic: Count
+
+
+def _count(cell: CostCell, encoder: Encoder) -> Count:
+    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values."""
+    if cell.replicate:
+        return None, "counted once, with replicate 0"
+    try:
+        try:
+            return arithmetic_of(cell, encoder), None
+        except NoShapesError:
+            return arithmetic_with_weights(cell, encoder), None
+    except (RuntimeError, MemoryError, ValueError) as error:
+        return None, (str(error).strip().splitlines() or [type(error).__name__])[0]
+
 
 def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Weight, Weight]:
     """Peak memory as measured and as forecast; the second full fine-tuning is not weighed twice."""
@@ -109,8 +137,8 @@ def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
         return None, str(error)
 
 
-def _outcome(cell: CostCell, timed: TimedGroup, group: str, weights: tuple[Weight, Weight]) -> Outcome:
-    (memory, reason), (forecast, forecast_reason) = weights
+def _outcome(cell: CostCell, timed: TimedGroup, group: str, figures: Figures) -> Outcome:
+    (memory, reason), (forecast, forecast_reason), (arithmetic, arithmetic_reason) = figures
     timing, validity = timed.timings[cell.key], timed.validity[cell.key]
     seconds = timing.step_seconds
     joules = [turn.joules for turn in timing.turns]
@@ -127,6 +155,8 @@ def _outcome(cell: CostCell, timed: TimedGroup, group: str, weights: tuple[Weigh
         energy_reason=energy_reason,
         forecast=forecast,
         forecast_reason=forecast_reason,
+        arithmetic=arithmetic,
+        arithmetic_reason=arithmetic_reason,
     )
     return Outcome(
         cost=result,

@@ -15,6 +15,7 @@ from bench import cost, quality
 from bench.budget import budget_of
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
+from bench.measure.calibration import calibrate
 from bench.measure.subject import KIND, cost_config
 from bench.models import positions, shape_only
 from bench.outcome import Outcome, attempt, failure
@@ -146,8 +147,14 @@ def run(store: RunStore, session: Session, listener: Listener, *, retry_failed: 
     left = to_do(store, retry_failed=retry_failed)
     costs = [cell for cell in left if isinstance(cell, CostCell)]
     runner = _Runner(store, session, listener, _usable(store, retry_failed=retry_failed))
-    for cells in _groups(costs, store.manifest.cells):
+    groups = _groups(costs, store.manifest.cells)
+    precisions = {cell.precision for cells in groups for cell in cells}
+    if groups:
+        store.append_calibration(calibrate(session.options.device, precisions, "start"))
+    for cells in groups:
         runner.run_group(cells)
+    if groups:
+        store.append_calibration(calibrate(session.options.device, precisions, "end"))
     for cell in left:
         if isinstance(cell, QualityCell):
             runner.run_quality(cell)

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench import cards, encoders, overrides
+from bench.cards import Card
 from bench.errors import InputError
 
 
@@ -15,7 +17,10 @@ def plan(
     precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
     match: Annotated[str | None, typer.Option(help="As for `run`.")] = None,
     budget: Annotated[float | None, typer.Option(help="As for `run`.")] = None,
-    limits: Annotated[str, typer.Option(help="GiB of memory to fill, comma-separated.")] = "8,12,16,24,40,48,80",
+    gpu: Annotated[str | None, typer.Option(help="A card by name, such as 'A100 80 GB': how long at least?")] = None,
+    limits: Annotated[
+        str | None, typer.Option(help="GiB of memory to fill, comma-separated; by default 8 to 80, or the card's.")
+    ] = None,
     reserve: Annotated[
         float | None, typer.Option(min=0.0, help="GiB of each to leave free; by default 1, on a CPU none.")
     ] = None,
@@ -23,10 +28,11 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")] = False,
 ) -> None:
     """Forecast what a training step needs and what fits: no accelerator, no weights, a second or two a shape."""
-    from bench import encoders, overrides
-
     names, folders = overrides.model_folders(overrides.split(models))
     batch_size, length = overrides.parse_shape(shape)
+    card = None if gpu is None else cards.find(gpu)
+    if on_cpu and card is not None:
+        raise InputError(f"--gpu {gpu} and --cpu exclude each other; leave one out")
     from bench import planning
 
     question = planning.Question(
@@ -38,8 +44,9 @@ def plan(
         match=match,
         budget=budget,
         accelerator=not on_cpu,
-        limits_gib=overrides.parse_limits(limits),
+        limits_gib=_limits(limits, card),
         reserve_gib=reserve if reserve is not None else 0.0 if on_cpu else 1.0,
+        card=card,
     )
     if question.limits_gib[0] <= question.reserve_gib:
         raise InputError(f"of {question.limits_gib[0]} GiB {question.reserve_gib:g} are left free, so nothing remains")
@@ -47,3 +54,10 @@ def plan(
         planning.plan(question, lambda one: typer.echo(one.model_dump_json()))
     else:
         Console().print(planning.tables(planning.plan(question), question))
+
+
+def _limits(text: str | None, card: Card | None) -> list[int]:
+    """The limits asked for, else the memory of the card, else the usual ones."""
+    if text is not None:
+        return overrides.parse_limits(text)
+    return list(cards.SIZES_GIB) if card is None else [int(card.memory_bytes / 2**30)]

@@ -12,23 +12,26 @@ from rich.text import Text
 from transformers import PretrainedConfig
 
 import strategies
+from bench.arithmetic import Arithmetic, Floor
 from bench.audit import trainable_counts
 from bench.budget import budget_of
+from bench.cards import SIZES_GIB, Card
 from bench.cell import CostCell, Precision
 from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
+from bench.measure.floor import floor_on_card
+from bench.measure.flops import arithmetic_of
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config
-from bench.models import positions, shape_only
+from bench.models import attention_of, positions, shape_only
 from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 from strategies.interface import Context
 
 GIB = 2**30
-LIMITS_GIB = (8, 12, 16, 24, 40, 48, 80)
 SHORTEST = 8
 
 
@@ -37,7 +40,8 @@ class Question:
     """What is asked: of every encoder and strategy a step of this shape, and what fits into each of `limits_gib`.
 
     Of each limit `reserve_gib` stay free, for what is no tensor: the context of the device, the workspace of its
-    kernels, and memory that its allocator cannot use. On a CPU (`accelerator` False) they may be 0.
+    kernels, and memory that its allocator cannot use. On a CPU (`accelerator` False) they may be 0. Of a `card` it is
+    also asked how long a step takes there at least.
     """
 
     encoders: Sequence[Encoder]
@@ -48,8 +52,9 @@ class Question:
     match: str | None = None
     budget: float | None = None
     accelerator: bool = True
-    limits_gib: Sequence[int] = LIMITS_GIB
+    limits_gib: Sequence[int] = SIZES_GIB
     reserve_gib: float = 1.0
+    card: Card | None = None
 
 
 class Plan(Frozen):
@@ -57,7 +62,8 @@ class Plan(Frozen):
 
     `largest_batch` is at the length asked for, `longest` at the batch; 0 says that not even one example, or the
     shortest sequence, fits. `verified` is what a forecast at the largest batch of all says of the curve it was read
-    from, as a ratio; None where there was none to make. `reason` says why there is no forecast.
+    from, as a ratio; None where there was none to make. `reason` says why there is no forecast. `floor` is the least
+    time of a step on the card asked for, by its data sheet; `floor_reason` says why there is none.
     """
 
     model: str
@@ -72,6 +78,9 @@ class Plan(Frozen):
     largest_batch: dict[int, int] = Field(default_factory=dict)
     longest: dict[int, int] = Field(default_factory=dict)
     verified: float | None = None
+    arithmetic: Arithmetic | None = None
+    floor: Floor | None = None
+    floor_reason: str | None = None
     forecasts: int = 0
     seconds: float = 0.0
 
@@ -81,8 +90,8 @@ def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -
 
     Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy.
     """
-    for strategy in question.strategies:
-        strategies.resolve(strategy)
+    for strategy in (*question.strategies, *filter(None, [question.match])):
+        strategies.check(strategy)
     for encoder in question.encoders:
         most = positions(cost_config(_cell(question, encoder, "full"), encoder))
         if most is not None and question.length > most:
@@ -139,8 +148,12 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
         lengths.at(*_around(cell.length, lengths.most))
         usable = {limit: round((limit - question.reserve_gib) * GIB) for limit in question.limits_gib}
         verified = batches.verify(max(usable.values()))
+        # Fused attention drops out without keeping its scores; on a CPU dropout takes it from that kernel.
+        fused = {"attention_dropout": 0.0} if question.accelerator and attention_of(config) == "sdpa" else {}
+        arithmetic = arithmetic_of(cell.model_copy(update=fused), encoder)
     except (NoShapesError, StrategyError) as error:
         return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
+    floor, floor_reason = _floor(question, arithmetic)
     longest = {limit: lengths.largest(size) for limit, size in usable.items()}
     return Plan(
         **about,
@@ -149,9 +162,18 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
         largest_batch={limit: batches.largest(size) for limit, size in usable.items()},
         longest={limit: most if most >= SHORTEST else 0 for limit, most in longest.items()},
         verified=verified,
+        arithmetic=arithmetic,
+        floor=floor,
+        floor_reason=floor_reason,
         forecasts=count,
         seconds=time.perf_counter() - began,
     )
+
+
+def _floor(question: Question, arithmetic: Arithmetic) -> tuple[Floor | None, str | None]:
+    if question.card is None:
+        return None, "no card was named"
+    return floor_on_card(arithmetic, question.card, question.precision)
 
 
 def _phases(memory: MemoryPeak) -> Phases:
@@ -181,6 +203,7 @@ def tables(plans: Sequence[Plan], question: Question) -> Group:
     for encoder in question.encoders:
         own = [one for one in plans if one.model == encoder.name]
         parts += [Text(f"{encoder.name}, a step of {shape}: peak in MiB", style="bold"), _needs(own), Text()]
+        parts += [Text(f"{encoder.name}, a step of {shape}: arithmetic", style="bold"), _works(own, question), Text()]
         at = f"at length {question.length}"
         parts += [Text(f"{encoder.name}: largest batch {at}, by GiB of memory", style="bold")]
         parts += [_fits([(one.strategy, one.largest_batch) for one in own if one.memory]), Text()]
@@ -190,6 +213,9 @@ def tables(plans: Sequence[Plan], question: Question) -> Group:
         parts += [Text(f"no forecast: {one.reason}") for one in own if one.memory is None]
     kernels = "an accelerator's" if question.accelerator else "a CPU's"
     reserve = f"{question.reserve_gib:g} GiB of each limit are left to what is no tensor"
+    if question.card is not None:
+        sheet = f"{question.card.source}, grade {question.card.grade}"
+        reserve += f". Floors take its peak rates ({sheet}), which no program reaches"
     return Group(*parts, Text(f"Forecast from shapes, with {kernels} kernels; {reserve}."))
 
 
@@ -214,6 +240,32 @@ def _needs(plans: Sequence[Plan]) -> Table:
             found.phase or "",
         )
     return drawn
+
+
+def _works(plans: Sequence[Plan], question: Question) -> Table:
+    """Products and bytes of a step and, of a card, the floor that its data sheet sets."""
+    drawn = Table("strategy", box=None, pad_edge=False)
+    floors = () if question.card is None else (f"at least, on {question.card.name}", "set by")
+    for name in ("GFLOP", "of full", "forward", "moves at least, GiB", *floors):
+        drawn.add_column(name, justify="right")
+    full = next((one.arithmetic.flops for one in plans if one.strategy == "full" and one.arithmetic), None)
+    for one in plans:
+        if (found := one.arithmetic) is None:
+            continue
+        floor = (one.floor_reason or "", "") if one.floor is None else (_milliseconds(one.floor), one.floor.bound)
+        drawn.add_row(
+            one.strategy,
+            f"{found.flops / 1e9:,.1f}",
+            "" if full is None else f"{found.flops / full:.2f}",
+            f"{found.forward_flops / found.flops:.0%}",
+            f"{found.moved_bytes / GIB:,.2f}",
+            *(floor if question.card else ()),
+        )
+    return drawn
+
+
+def _milliseconds(floor: Floor) -> str:
+    return f"{1000 * floor.seconds:,.1f} ms"
 
 
 def _fits(rows: Sequence[tuple[str, dict[int, int]]]) -> Table:

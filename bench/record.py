@@ -5,10 +5,11 @@ This module is torch-free: reports read records where no deep-learning package i
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from bench.arithmetic import Calibration
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 from bench.frozen import Frozen
@@ -24,6 +25,9 @@ TEST_PREDICTIONS = "test_predictions"
 REPLACING = {"--tasks": "task", "--models": "model", "--strategies": "strategy"}
 # So many names a title spells out.
 TITLED = 3
+
+
+Line = TypeVar("Line", "Record", Calibration)
 
 
 class Conditions(Frozen):
@@ -124,18 +128,28 @@ def parse_record(line: str) -> Record:
 
     Raises InputError with one line that says what is wrong with it.
     """
+    return _parse(line, Record)
+
+
+def parse_calibration(line: str) -> Calibration:
+    """Read one line of a calibrations file. Raises InputError with one line that says what is wrong with it."""
+    return _parse(line, Calibration)
+
+
+def _parse(line: str, kind: type[Line]) -> Line:
+    name = kind.__name__.lower()
     try:
         data = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON ({error.msg} at column {error.colno})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"not a record ({error})") from None
+        raise InputError(f"not a {name} ({error})") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(f"schema version {version!r}; this program reads version {SCHEMA_VERSION}")
     try:
-        return Record.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "record"
+        where = ".".join(map(str, first["loc"])) or name
         raise InputError(f"{where}: {first['msg']}") from None

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from bench.arithmetic import Arithmetic
 from bench.frozen import Frozen as Frozen
 from bench.metrics import METRICS
 from bench.timing import Energy, StepTimes, Validity
@@ -244,8 +245,8 @@ class MemoryPeak(Frozen):
 class CostResult(Frozen):
     """What a cost cell measured. Cells that share `group` were timed interleaved and may be divided.
 
-    `forecast` is the peak as the shapes alone tell it, `validity` what surrounded the timing. They and `energy` are
-    None in records of old, and where `forecast_reason` and `energy_reason` say why.
+    `forecast` is the peak as the shapes alone tell it, `validity` what surrounded the timing. What is None is so in
+    records of old, and where the reason beside it says why.
     """
 
     group: str
@@ -259,6 +260,8 @@ class CostResult(Frozen):
     energy_reason: str | None = None
     forecast: MemoryPeak | None = None
     forecast_reason: str | None = None
+    arithmetic: Arithmetic | None = None
+    arithmetic_reason: str | None = None
 
 
 class Audit(Frozen):

@@ -9,22 +9,27 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from bench.arithmetic import Calibration
 from bench.errors import InputError
-from bench.record import Manifest, Record, Sidecar, parse_record
+from bench.record import Manifest, Record, Sidecar, parse_calibration, parse_record
 
 __all__ = ["BadLine", "InputError", "RunStore"]
 
 MANIFEST = "run.json"
 RECORDS = "records.jsonl"
+CALIBRATIONS = "calibrations.jsonl"
 ARRAYS = "arrays"
+
+Line = TypeVar("Line", Record, Calibration)
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,23 @@ class RunStore:
         """Write `record`, and its raw arrays first; returns it with the sidecar filled in."""
         if arrays:
             record = record.model_copy(update={"sidecar": self._write_arrays(arrays)})
-        with (self.folder / RECORDS).open("ab+") as file:
+        self._append_line(RECORDS, record.model_dump_json())
+        return record
+
+    def append_calibration(self, calibration: Calibration) -> None:
+        """Write the machine's rates beside the records."""
+        self._append_line(CALIBRATIONS, calibration.model_dump_json())
+
+    def _append_line(self, name: str, text: str) -> None:
+        with (self.folder / name).open("ab+") as file:
             file.seek(0, os.SEEK_END)
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-            file.write(record.model_dump_json().encode() + b"\n")
+            file.write(text.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        return record
 
     def _write_arrays(self, arrays: Mapping[str, np.ndarray]) -> Sidecar:
         buffer = io.BytesIO()
@@ -118,8 +130,15 @@ class RunStore:
 
     def read(self) -> tuple[list[Record], list[BadLine]]:
         """All readable records in the order written, and the lines that are not."""
-        path = self.folder / RECORDS
-        records: list[Record] = []
+        return self._read_lines(RECORDS, parse_record)
+
+    def calibrations(self) -> tuple[list[Calibration], list[BadLine]]:
+        """All readable calibrations in the order taken, and the lines that are not; none in runs of old."""
+        return self._read_lines(CALIBRATIONS, parse_calibration)
+
+    def _read_lines(self, name: str, parse: Callable[[str], Line]) -> tuple[list[Line], list[BadLine]]:
+        path = self.folder / name
+        good: list[Line] = []
         bad: list[BadLine] = []
         try:
             lines = path.read_bytes().split(b"\n") if path.exists() else []
@@ -129,12 +148,12 @@ class RunStore:
             if not line.strip():
                 continue
             try:
-                records.append(parse_record(line.decode("utf-8")))
+                good.append(parse(line.decode("utf-8")))
             except UnicodeDecodeError:
                 bad.append(BadLine(path, number, "not UTF-8"))
             except InputError as error:
                 bad.append(BadLine(path, number, str(error)))
-        return records, bad
+        return good, bad
 
     def latest(self) -> dict[str, Record]:
         """The last readable record of each key: a retried cell supersedes its earlier record."""

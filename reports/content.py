@@ -8,9 +8,11 @@ from dataclasses import replace
 from reports import bias_change, figures, formats, step_tables, sweep_figures, tables
 from reports import sweep as sweeping
 from reports.cautions import cautions, task_cautions
+from reports.cheaper import cheaper
 from reports.claims import claims_table
 from reports.deployment import deployment_table
 from reports.formats import metric
+from reports.machine import machine_table
 from reports.memory_table import memory_table
 from reports.palette import label
 from reports.parts import Content, ModelPart, Picture, Sentence, SweepPart, TaskPart
@@ -49,6 +51,7 @@ def build(run: Run) -> Content:
         warnings=tables.warnings_table(run),
         damaged=(*damaged, *run.unreadable),
         outstanding=tuple(run.outstanding),
+        machine=machine_table(run.calibrations),
         conditions=tables.conditions_table(run),
         fingerprints=tables.fingerprints_table(run),
         command=_command(run.manifest.command),
@@ -120,6 +123,7 @@ def _model(model: Model, marks: Marks, run: Run, *, named: bool) -> ModelPart:
         sweeps=tuple(_sweep(sweep, verdict, marks) for sweep in model.sweeps),
         tasks=tuple(_task(task, verdict, marks) for task in model.tasks),
         costs=tuple(part for shape in model.shapes for part in _costs(shape, order)),
+        cheaper=tuple(part for shape in model.shapes if (part := cheaper(shape, order, run.calibrations)) is not None),
         deployment=deployment_table(verdict),
     )
 

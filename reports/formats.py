@@ -153,6 +153,19 @@ def seconds(value: float | None) -> str:
     return MISSING if value is None else format_seconds(value)
 
 
+def si(value: float) -> str:
+    """A number with three digits and the prefix of a unit to follow: '179 G', '38.6 M', '512 '."""
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= 0.9995 * size:
+            return f"{significant(value / size, 3)} {prefix}"
+    return f"{significant(value, 3)} "
+
+
+def flops(value: float) -> str:
+    """Floating-point operations: '539 GFLOP'."""
+    return f"{si(value)}FLOP"
+
+
 def count(number_of: int, singular: str, plural: str = "") -> str:
     """'1 cell', '3 cells'."""
     return f"{number_of:,} {singular if number_of == 1 else plural or singular + 's'}"

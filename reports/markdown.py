@@ -79,6 +79,9 @@ def _proof(model: ModelPart, pictures: bool) -> list[str]:
         for title, source in task.tables:
             parts += [f"### {title}", table(source)]
         parts += _pictures(task.pictures) if pictures else []
+    for part in model.cheaper:
+        parts += [f"## Is it really cheaper? {escape(part.shape)}{suffix}", _sentences(part.sentences)]
+        parts += [table(part.table)]
     for title, source in model.costs:
         parts += [f"## Cost at {escape(title)}{suffix}", table(source)]
     if model.deployment is not None:
@@ -94,6 +97,8 @@ def _rest(content: Content) -> list[str]:
         if lines:
             parts += [f"## {title}", formats.count(len(lines), "entry", "entries") + "."]
             parts.append("\n".join(f"- {escape(line)}" for line in lines))
+    if content.machine is not None:
+        parts += ["## The machine's own rates", table(content.machine)]
     parts += ["## Conditions", table(content.conditions), table(content.fingerprints)]
     parts += [
         "## How to reproduce it",

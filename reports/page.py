@@ -35,7 +35,7 @@ def html(built: Content) -> str:
     tasks = [(model.title, task.name) for model in built.models for task in model.tasks]
     sweeps = [(model.title, sweep.name) for model in built.models for sweep in model.sweeps]
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             content=built,
@@ -55,18 +55,19 @@ def _pictures(built: Content) -> list[Picture]:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of every page, and what they may call."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["svg"] = _svg
-    environment.globals["outline"] = lambda strategy: palette.outline(palette.style(strategy).marker)
-    environment.globals["colour"] = lambda strategy: palette.style(strategy).colour
-    return environment
+    made.globals["svg"] = _svg
+    made.globals["outline"] = lambda strategy: palette.outline(palette.style(strategy).marker)
+    made.globals["colour"] = lambda strategy: palette.style(strategy).colour
+    return made
 
 
 def _svg(picture: Picture) -> Markup:

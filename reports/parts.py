@@ -51,6 +51,15 @@ class SweepPart:
 
 
 @dataclass(frozen=True)
+class CheaperPart:
+    """Whether strategies are really cheaper at one batch shape: a sentence each, and the numbers."""
+
+    shape: str
+    sentences: tuple[Sentence, ...]
+    table: Table
+
+
+@dataclass(frozen=True)
 class ModelPart:
     """All there is on one model: the verdict first, the published claims it bears on, then what proves it."""
 
@@ -64,12 +73,16 @@ class ModelPart:
     sweeps: tuple[SweepPart, ...]
     tasks: tuple[TaskPart, ...]
     costs: tuple[tuple[str, Table], ...]
+    cheaper: tuple[CheaperPart, ...]
     deployment: Table | None
 
 
 @dataclass(frozen=True)
 class Content:
-    """A whole report. `marks` are (symbol, mark) pairs, `strategies` (strategy, name for people, sentence)."""
+    """A whole report. `marks` are (symbol, mark) pairs, `strategies` (strategy, name for people, sentence).
+
+    `machine` are the rates of the machine itself; None where they were not taken.
+    """
 
     title: str
     facts: tuple[str, ...]
@@ -82,6 +95,7 @@ class Content:
     warnings: Table
     damaged: tuple[str, ...]
     outstanding: tuple[str, ...]
+    machine: Table | None
     conditions: Table
     fingerprints: Table
     command: str

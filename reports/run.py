@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from bench.arithmetic import Calibration
 from bench.record import CostCell, InputError, Manifest, QualityCell, Record, TrialCell
 from bench.results import CostResult, QualityResult
 from bench.store import BadLine, RunStore
@@ -185,6 +186,7 @@ class Run:
     bad: tuple[BadLine, ...]
     unreadable: tuple[str, ...]
     models: tuple[Model, ...]
+    calibrations: tuple[Calibration, ...] = ()
 
     @property
     def records(self) -> list[Record]:
@@ -218,7 +220,11 @@ def load(folder: Path) -> Run:
     latest = {key: records[key] for key in cells if key in records}
     raw, unreadable = _step_seconds(store, latest.values())
     models = _models(list(cells.values()), latest, raw)
-    return Run(folder, store.manifest, tuple(cells.values()), latest, tuple(bad), unreadable, models)
+    calibrations, damaged = store.calibrations()
+    bad += damaged
+    return Run(
+        folder, store.manifest, tuple(cells.values()), latest, tuple(bad), unreadable, models, tuple(calibrations)
+    )
 
 
 def variants(cells: Sequence[QualityCell | CostCell], fields: Iterable[str]) -> list[str]:

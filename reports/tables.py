@@ -10,6 +10,7 @@ from bench.results import CostResult, QualityResult
 from reports import formats
 from reports.cautions import unusable_times
 from reports.formats import metric
+from reports.machine import drifts
 from reports.palette import label
 from reports.run import Arm, Run, Shape, Task
 from reports.statistics import noise_floor, summarize
@@ -144,6 +145,7 @@ def warnings_table(run: Run) -> Table:
         for warning in record.warnings:
             cells.setdefault(warning, []).append(describe(record))
     rows = [(text, _few(names)) for text, names in cells.items()]
+    rows += [(text, "the run") for text in drifts(run.calibrations)]
     return plain(f"{formats.count(len(rows), 'distinct warning')}.", ("warning", "cells"), rows)
 
 

@@ -1,31 +1,46 @@
 """Several strategies on one model: what trains is what any of them trains."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from strategies.interface import Applied, Context, Expected
-from strategies.naming import Part
+from strategies.interface import Applied, Context, Expected, StrategyError
+from strategies.naming import Part, written
+from strategies.table import STORES
 
 STARTS = ("exact", "near", "changed")
 
 Changes = Mapping[str, Tensor | None]
 
+Apply = Callable[[Part, nn.Module, Context], Applied]
+"""Applies one part."""
 
-def combine(
-    parts: Sequence[Part], model: nn.Module, context: Context, apply: Callable[[Part, nn.Module, Context], Applied]
-) -> Applied:
+
+def combine(parts: Sequence[Part], model: nn.Module, context: Context, apply: Apply) -> Applied:
     """Apply each of `parts`, those that select before those that insert, and join what they declare.
 
-    A budget is that of all of them together: a part whose size it sets gets what the parts before it leave.
+    A budget is that of all of them together: the part whose size it sets gets what the others leave. Raises
+    StrategyError where it would set the sizes of several, and where the others leave nothing.
     """
     base_names = frozenset(model.state_dict())
+    ordered = sorted(parts, key=lambda part: (part.entry.order, part.entry.sized))
+    filling = _filling(ordered, context)
+    left = None if filling is None else _left(ordered, filling, model, context, apply)
     joined = _Joined((), {})
-    for part in sorted(parts, key=lambda part: (part.entry.order, part.entry.sized)):
-        applied = apply(part, model, replace(context, budget=_left(part, context.budget, joined.count)))
+    for part in ordered:
+        try:
+            applied = apply(part, model, replace(context, budget=left if part is filling else None))
+        except StrategyError as error:
+            if part is not filling:
+                raise
+            raise StrategyError(
+                f"{error} (of a budget of {context.budget} values the other parts leave it {left})"
+            ) from None
         model = applied.model
         trained = frozenset(name for name, p in model.named_parameters() if p.requires_grad)
         joined = joined.with_part(_Applied(applied, trained), base_names)
@@ -35,11 +50,39 @@ def combine(
     return joined.applied(model)
 
 
-def _left(part: Part, budget: int | None, spent: int) -> int | None:
-    """What of a budget is left for a part whose size it sets."""
-    if budget is None or not part.entry.sized or part.argument.number is not None:
+def _filling(parts: Sequence[Part], context: Context) -> Part | None:
+    """The part whose size a budget sets, if there is a budget."""
+    unsized = [part for part in parts if part.entry.sized and part.argument.number is None]
+    if context.budget is None or not unsized:
         return None
-    return max(budget - spent, 1)
+    if len(unsized) > 1:
+        stems = " and of ".join(part.stem for part in unsized)
+        examples = [f"{part.stem}:{written(part.entry.size.default)}" for part in unsized if part.entry.size]
+        raise StrategyError(f"a budget sets one size, not those of {stems}; name the others, as in {examples[-1]}")
+    return unsized[0]
+
+
+def _left(parts: Sequence[Part], filling: Part, model: nn.Module, context: Context, apply: Apply) -> int:
+    """What the other parts leave of a budget.
+
+    They are counted on a copy of `model` without storage, since some of them are applied after `filling`, and with a
+    generator of their own, so that nothing is drawn for it.
+    """
+    others = tuple(part for part in parts if part is not filling and part.entry.order != STORES)
+    meta = {id(one): _without_storage(one) for one in (*model.parameters(), *model.buffers())}
+    counting = Context(np.random.default_rng(0), head_prefix=context.head_prefix)
+    spent = combine(others, copy.deepcopy(model, meta), counting, apply).expected.count if others else 0
+    left = (context.budget or 0) - spent
+    if left < 1:
+        raise StrategyError(
+            f"a budget of {context.budget} values leaves none for {filling.stem}: the other parts train {spent}"
+        )
+    return left
+
+
+def _without_storage(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 @dataclass(frozen=True)
@@ -64,11 +107,6 @@ class _Joined:
     parts: tuple[_Applied, ...]
     moved: Mapping[str, str]
 
-    @property
-    def count(self) -> int:
-        """Encoder values that train."""
-        return sum(self._trainable().values())
-
     def with_part(self, new: _Applied, base_names: frozenset[str]) -> "_Joined":
         """These and one more, applied to a model on which these were."""
         before = {name: self.moved.get(name, name) for name in base_names}
@@ -77,11 +115,17 @@ class _Joined:
         # Of what an earlier part inserted, a later one changes nothing that the base has.
         changes = {of_base[name]: value for name, value in expected.changes.items() if name in of_base}
         converted = {of_base[name]: value for name, value in new.applied.converted.items() if name in of_base}
-        declared = replace(new.applied, expected=replace(expected, changes=changes), converted=converted)
-        new = replace(new, applied=declared)
+
+        def finalize() -> Changes | None:
+            final = new.applied.finalize()
+            return final and {name: indices for name, indices in final.items() if name in base_names}
+
+        declared = replace(
+            new.applied, expected=replace(expected, changes=changes), converted=converted, finalize=finalize
+        )
         step = new.applied.moved
         moved = {name: step.get(now, now) for name, now in before.items() if step.get(now, now) != name}
-        return _Joined((*(part.renamed(step) for part in self.parts), new), moved)
+        return _Joined((*(part.renamed(step) for part in self.parts), replace(new, applied=declared)), moved)
 
     def applied(self, model: nn.Module) -> Applied:
         """All parts as one."""
@@ -102,7 +146,7 @@ class _Joined:
 
         return Applied(
             model,
-            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget()),
+            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget(), self._kept()),
             start=max((one.start for one in every), key=STARTS.index),
             start_bound=sum(one.start_bound for one in every),
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
@@ -116,14 +160,32 @@ class _Joined:
         )
 
     def _trainable(self) -> dict[str, int]:
-        return reduce(lambda joined, part: joined | dict(part.applied.expected.trainable), self.parts, {})
+        return _trainable(self.parts)
 
     def _budget(self) -> int | None:
-        """What the parts with a budget of their own should come to, and the others beside them; None without any."""
-        expected = [part.applied.expected for part in self.parts]
-        if all(one.budget is None for one in expected):
+        """What the parts with a budget of their own should come to, and the others beside them; None without any.
+
+        What several of the others train counts once.
+        """
+        budgets = [one.budget for one in self._expected() if one.budget is not None]
+        if not budgets:
             return None
-        return sum(one.count if one.budget is None else one.budget for one in expected)
+        others = [part for part in self.parts if part.applied.expected.budget is None]
+        return sum(budgets) + sum(_trainable(others).values())
+
+    def _kept(self) -> int | None:
+        """Values that differ in the end, where a part leaves fewer than it trains; None without such a part."""
+        if all(one.kept is None for one in self._expected()):
+            return None
+        return sum(one.size for one in self._expected())
+
+    def _expected(self) -> list[Expected]:
+        return [part.applied.expected for part in self.parts]
+
+
+def _trainable(parts: Iterable[_Applied]) -> dict[str, int]:
+    """Leaf -> number of values that any of `parts` trains."""
+    return reduce(lambda joined, part: joined | dict(part.applied.expected.trainable), parts, {})
 
 
 def _union(changes: Iterable[Changes]) -> dict[str, Tensor | None]:

@@ -18,6 +18,7 @@ from strategies import delta
 from strategies.delta import Change, DeltaInfo, shown
 from strategies.errors import StrategyError
 from strategies.interface import Applied, Context, Expected
+from strategies.matching import Needed, mismatch
 from strategies.naming import Part
 from strategies.narrow import converted
 from strategies.table import SELECTS, STORES, Entry
@@ -147,15 +148,15 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
             f"the delta {path} belongs to another encoder: it was trained on {shown(info.base_fingerprint[:12])}, "
             f"this is {base_fingerprint[:12]}"
         )
-    parts = tuple(part for part in strategies.parse(info.strategy) if part.entry.order != STORES)
+    parts = _parts(path, info)
     untouched, flags = _registries(base), {parameter: parameter.requires_grad for parameter in base.parameters()}
     names = base.state_dict().keys()
     try:
-        applied = _applied(parts, base, info, _count(changes), head_prefix)
+        applied = _applied(path, parts, base, info, _count(changes), head_prefix)
         model, moved = applied.model, applied.moved
         state = model.state_dict(keep_vars=True)
         placed = {moved.get(name, name): change for name, change in changes.items()}
-        problem = _mismatch(placed, state, _needed(parts, applied, names, state, head_prefix))
+        problem = mismatch(placed, state, _needed(parts, applied, names, state, head_prefix))
         if problem:
             raise StrategyError(f"the delta {path} does not fit {info.strategy!r} on this encoder: {problem}")
         surgery = [_Surgery(own, before, dict(own)) for own, before in untouched if _differ(own, before)]
@@ -171,7 +172,15 @@ def prepare(path: Path, base: nn.Module, base_fingerprint: str, head_prefix: str
     return Delta(model, info, traded, surgery, applied.merge)
 
 
-def _applied(parts: Parts, base: nn.Module, info: DeltaInfo, most: int, head_prefix: str) -> Applied:
+def _parts(path: Path, info: DeltaInfo) -> Parts:
+    """The parts of a delta's strategy but what stores the base narrow. Raises StrategyError where it is unknown."""
+    try:
+        return tuple(part for part in strategies.parse(info.strategy) if part.entry.order != STORES)
+    except StrategyError as error:
+        raise StrategyError(f"the delta {path} cannot be loaded: {error}") from None
+
+
+def _applied(path: Path, parts: Parts, base: nn.Module, info: DeltaInfo, most: int, head_prefix: str) -> Applied:
     """The strategy of a delta of `most` values on `base`, finished; of one that only chooses freely, the base alone.
 
     What only training needs is no part of a delta, nor what stores the base narrow: that would write to the base.
@@ -180,7 +189,10 @@ def _applied(parts: Parts, base: nn.Module, info: DeltaInfo, most: int, head_pre
         return Applied(base, Expected({}, {}))
     context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget, most=most)
     name = "+".join(str(replace(part, stem=STAND_INS.get(part.stem, part.stem))) for part in parts)
-    return strategies.resolve(name)(base, context).finished()
+    try:
+        return strategies.resolve(name)(base, context).finished()
+    except StrategyError as error:
+        raise StrategyError(f"the delta {path} cannot be loaded: {error}") from None
 
 
 def _fixes_names(parts: Parts) -> bool:
@@ -193,24 +205,16 @@ def _is_fixed(entry: Entry) -> bool:
     return not entry.random and (not entry.sized or (entry.size is not None and entry.size.whole))
 
 
-@dataclass(frozen=True)
-class _Needed:
-    """Names of the tensors a delta must hold -> whether in part; and whether it may hold no others."""
-
-    in_part: Mapping[str, bool]
-    no_others: bool
-
-
 def _needed(
     parts: Parts, applied: Applied, names: Collection[str], state: Collection[str], head_prefix: str
-) -> _Needed:
+) -> Needed:
     """The head, what was inserted, and of the base's `names` those that the strategy changes by its nature."""
     moved, fixed = applied.moved, _fixes_names(parts)
     of_base = {moved.get(name, name) for name in names}
     whole = {name for name in state if name.startswith(head_prefix) or name not in of_base}
     changes = {moved.get(name, name): indices for name, indices in applied.expected.changes.items() if fixed}
     declared = {name: indices is not None for name, indices in changes.items() if name in state}
-    return _Needed(declared | dict.fromkeys(whole, False), no_others=fixed)
+    return Needed(declared | dict.fromkeys(whole, False), no_others=fixed)
 
 
 def _count(changes: Mapping[str, Change]) -> int:
@@ -265,44 +269,3 @@ def _set(registry: Registry, content: Registry) -> None:
     """Make `content` what the registry holds, in its order."""
     registry.clear()
     registry.update(content)
-
-
-def _mismatch(changes: Mapping[str, Change], state: Mapping[str, Tensor], needed: _Needed) -> str | None:
-    """The first way in which the changes of a delta do not fit a model's tensors."""
-    for name in sorted(changes.keys() | needed.in_part.keys()):
-        if name not in changes:
-            return f"it lacks {name}"
-        if name not in state:
-            return f"it holds {shown(name)}, which neither this encoder nor this strategy has"
-        if needed.no_others and name not in needed.in_part:
-            return f"it holds {name}, which this strategy leaves as it is"
-        in_part = changes[name].indices is not None
-        if in_part != needed.in_part.get(name, in_part):
-            return f"it holds {name} {'in part, not as a whole' if in_part else 'as a whole, not in part'}"
-        if problem := _misfit(changes[name], state[name]):
-            return f"{name} {problem}"
-    return None
-
-
-def _misfit(change: Change, tensor: Tensor) -> str | None:
-    """What is wrong with a change of `tensor`."""
-    values, indices = change.values, change.indices
-    if indices is not None and not _fits(indices, tensor.numel()):
-        return f"has coordinates that are not those of {tensor.numel()} values, in order and each once"
-    shape = tensor.shape if indices is None else indices.shape
-    if (values.shape, values.dtype) != (shape, tensor.dtype):
-        return f"is {_kind(values.dtype, values.shape)} there and {_kind(tensor.dtype, shape)} here"
-    return None
-
-
-def _fits(indices: Tensor, count: int) -> bool:
-    """Whether flat coordinates are a row of int32 or int64, sorted and unique, inside `count` values."""
-    if indices.dim() != 1 or indices.dtype not in (torch.int32, torch.int64):
-        return False
-    if not indices.numel():
-        return True
-    return bool(indices[0] >= 0) and bool(indices[-1] < count) and bool((indices[1:] > indices[:-1]).all())
-
-
-def _kind(dtype: torch.dtype, shape: torch.Size) -> str:
-    return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"

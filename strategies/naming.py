@@ -9,9 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from strategies.errors import StrategyError
-from strategies.table import STORES, TABLE, Entry
+from strategies.table import STORES, SUBSET, TABLE, Entry
 
-_LAYERS = re.compile(r"(\d+)(?:-(\d+))?")
+_LAYERS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_DIGITS = 9
+"""Digits of the largest whole number: far beyond any model, and exact as a float."""
+_CHARACTERS = 32
+"""The longest a number may be written; no float needs as many."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,16 @@ class Part:
         if argument.words:
             text += f":{'+'.join(argument.words)}"
         if argument.number is not None:
-            text += f":{argument.number:g}"
+            text += f":{written(argument.number)}"
         if argument.layers is not None:
             first, last = argument.layers
             text += f"@{first}" if first == last else f"@{first}-{last}"
         return text
+
+
+def written(number: float) -> str:
+    """A size as names hold it, so that two sizes have two names: no digit is lost, and none is there without need."""
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 def parse(name: str) -> tuple[Part, ...]:
@@ -157,15 +167,14 @@ def _number(text: str, stem: str, name: str) -> float:
     size = TABLE[stem].size
     if size is None:
         raise StrategyError(f"strategy {stem!r} takes no number, but {name!r} gives one")
-    wanted = f"a whole number of at least 1, as in {stem}:{size.default:g}"
-    if not size.whole:
-        wanted = f"a share above 0 and at most 1, as in {stem}:{size.default:g}"
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not (number >= 1 and number == int(number) if size.whole else 0.0 < number <= 1.0):
-        raise StrategyError(f"strategy {name!r}: its {size.word} {text!r} must be {wanted}")
+    number = float(text) if len(text) <= _CHARACTERS and _NUMBER.fullmatch(text) else -1.0
+    if not ((1 <= number < 10**_DIGITS and number == int(number)) if size.whole else 0.0 < number <= 1.0):
+        wanted = "a share above 0 and at most 1"
+        if size.whole:
+            wanted = f"a whole number of at least 1 and at most {_DIGITS} digits"
+        raise StrategyError(
+            f"strategy {name!r}: its {size.word} {text!r} must be {wanted}, as in {stem}:{written(size.default)}"
+        )
     return number
 
 
@@ -194,8 +203,21 @@ def _check_combination(parts: list[Part], name: str) -> None:
     whole = next((part.stem for part in parts if not part.entry.narrows), None)
     if forms and whole is not None:
         raise StrategyError(f"strategy {name!r}: beside {whole!r} no matrix stays frozen to be stored in {forms[0]}")
+    _check_matrices(parts, name)
     if not any(part.entry.alone for part in parts):
         raise StrategyError(f"{name!r} trains nothing by itself; combine it, as in bitfit+{name}")
+
+
+def _check_matrices(parts: list[Part], name: str) -> None:
+    """Raises StrategyError where one part trains numbers of weight matrices that another one takes."""
+    touching = [part for part in parts if part.entry.matrices]
+    for subset in touching:
+        other = next((other for other in touching if other is not subset), None)
+        if subset.entry.matrices == SUBSET and other is not None:
+            raise StrategyError(
+                f"strategy {name!r}: {subset.stem!r} trains single numbers of weight matrices that {other.stem!r} "
+                f"{other.entry.matrices}; leave one of the two out"
+            )
 
 
 def _sentence(part: Part) -> str:
@@ -203,7 +225,7 @@ def _sentence(part: Part) -> str:
     text = entry.narrowed.format(words=", ".join(argument.words)) if argument.words else entry.sentence
     notes = []
     if argument.number is not None and entry.size is not None:
-        notes.append(f"{entry.size.word} {argument.number:g}")
+        notes.append(f"{entry.size.word} {written(argument.number)}")
     if argument.layers is not None:
         first, last = argument.layers
         notes.append(f"layer {first}" if first == last else f"layers {first} to {last}")

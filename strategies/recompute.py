@@ -26,7 +26,7 @@ def can_recompute(x: Tensor) -> bool:
         return False
     shapes = (x.shape, (*x.shape[:-1], 1))
     saved = [getattr(node, f"_saved_{name}") for name in recipe.matrices]
-    return all(tensor is not None and tensor.shape in shapes for tensor in saved)
+    return all(tensor is not None and tensor.shape in shapes for tensor in saved) and saved[0].shape == x.shape
 
 
 def recompute(node: Node, columns: Tensor | None = None, rows: slice = slice(None)) -> Tensor:

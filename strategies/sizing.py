@@ -2,7 +2,7 @@
 
 from strategies.errors import StrategyError
 from strategies.interface import Context
-from strategies.naming import Argument
+from strategies.naming import Argument, written
 from strategies.table import TABLE, Size
 
 
@@ -49,7 +49,7 @@ def named_size(stem: str, context: Context, argument: Argument) -> float:
     size = size_of(stem)
     if context.budget is not None and argument.number is not None:
         raise StrategyError(
-            f"both {stem}:{argument.number:g} and a budget of {context.budget} values set its {size.word}; "
+            f"both {stem}:{written(argument.number)} and a budget of {context.budget} values set its {size.word}; "
             "leave one of them out"
         )
     return size.default if argument.number is None else argument.number

@@ -14,7 +14,7 @@ from strategies.draw import Axis, Drawn
 from strategies.recompute import Normalised, can_recompute, normalised, recompute
 
 CHUNK = 2**19
-"""Values in one temporary of the gradient at single coordinates; an eighth of the layer's input where that is more."""
+"""Values in one temporary of the gradient at single coordinates; more where a layer has many tokens."""
 DENSE_SHARE = 0.01
 """Share of a matrix's coordinates above which one dense product takes less time than gathering for each."""
 
@@ -221,16 +221,19 @@ def _behind_norm(norm: Normalised, g: Tensor, columns: int, indices: Tensor, tra
 
     With x, m and s the norm's input, mean and reciprocal deviation, w and b its parameters, i a column of the output
     and o one of the layer's: sum_n g[n,o] ((x[n,i] - m[n]) s[n] w[i] + b[i]) is
-    w[i] (sum_n s[n] g[n,o] x[n,i] - sum_n s[n] m[n] g[n,o]) + b[i] sum_n g[n,o].
+    w[i] sum_n s[n] g[n,o] (x[n,i] - m[n]) + b[i] sum_n g[n,o].
     """
-    came_in, gradient = _columns_of(norm.input), _columns_of(g)
-    left, right = (came_in, gradient) if transposed else (gradient, came_in)
-    wide = _wide(g)
-    rstd = norm.rstd.to(wide.dtype)
-    sums = _at_coordinates(left, right, columns, indices, rstd)
+
+    def centred(numbers: Tensor | None, rows: slice) -> Tensor:
+        # Before the sum: out of it, the mean would take most digits of the result along.
+        came_in = norm.input[rows] if numbers is None else norm.input[rows].index_select(1, numbers)
+        return came_in.sub(norm.mean[rows, None])
+
+    gradient, wide = _columns_of(g), _wide(g)
+    left, right = (centred, gradient) if transposed else (gradient, centred)
+    sums = _at_coordinates(left, right, columns, indices, norm.rstd.to(wide.dtype))
     row, column = indices // columns, indices % columns
     inputs, outputs = (row, column) if transposed else (column, row)
-    sums -= ((rstd * norm.mean) @ wide)[outputs]
     if norm.weight is not None:
         sums *= norm.weight[inputs]
     return sums if norm.bias is None else sums.add_(norm.bias[inputs] * wide.sum(0)[outputs])

@@ -44,6 +44,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 PREPARES, SELECTS, INSERTS, STORES = range(4)
 """What a strategy does to a model: makes it ready, chooses what trains, inserts, or stores what is frozen."""
 
+SUBSET, WHOLE, WRAPPED = "trains numbers of too", "trains in full", "puts its own layers around"
+"""What a strategy does to weight matrices of the encoder layers. A subset leaves no room for any other of these."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -78,6 +81,7 @@ class Entry:
     order      in a combination those of a lower one are applied first: PREPARES, SELECTS, INSERTS or STORES
     alone      whether it is a strategy by itself, and not only as part of a combination
     combines   whether it may be combined with others that train something
+    matrices   what it does to weight matrices of the layers, where others must know: SUBSET, WHOLE or WRAPPED
     narrows    whether the rest of the encoder may be stored in fewer bytes beside it
     extra      the extra of this program it needs, by name; empty for none
     """
@@ -97,6 +101,7 @@ class Entry:
     order: int = SELECTS
     alone: bool = True
     combines: bool = True
+    matrices: str = ""
     narrows: bool = True
     extra: str = ""
 
@@ -131,6 +136,7 @@ TABLE: dict[str, Entry] = {
         random=True,
         narrowed="Trains as many numbers as BitFit, or a budget of them, drawn at random from the weight matrices of "
         "the encoder layers and from the {words}.",
+        matrices=SUBSET,
     ),
     "random_rowcol": Entry(
         "strategies.random_rowcol",
@@ -138,6 +144,7 @@ TABLE: dict[str, Entry] = {
         "matrix of the layers.",
         sized=True,
         random=True,
+        matrices=SUBSET,
     ),
     "random_uniform_dense": Entry(
         "strategies.random_uniform_dense",
@@ -146,18 +153,21 @@ TABLE: dict[str, Entry] = {
         random=True,
         decays=False,
         narrows=False,
+        matrices=SUBSET,
     ),
     "magnitude_subset": Entry(
         "strategies.magnitude_subset",
         "Trains as many numbers as BitFit, or a budget of them: the largest in the weight matrices of the encoder "
         "layers before training.",
         sized=True,
+        matrices=SUBSET,
     ),
     "gradient_subset": Entry(
         "strategies.gradient_subset",
         "Trains as many numbers as BitFit, or a budget of them: those in the weight matrices of the encoder layers "
         "whose gradients on training batches are the largest before training.",
         sized=True,
+        matrices=SUBSET,
     ),
     "layernorm": Entry(
         "strategies.layernorm",
@@ -172,6 +182,7 @@ TABLE: dict[str, Entry] = {
         "Trains the last layers of the encoder in full.",
         size=LAST_LAYERS,
         sized=True,
+        matrices=WHOLE,
     ),
     "add": Entry(
         "strategies.add",
@@ -226,12 +237,14 @@ TABLE: dict[str, Entry] = {
         random=True,
         order=INSERTS,
         extra="peft",
+        matrices=WRAPPED,
     ),
     "ia3": Entry(
         "strategies.ia3",
         "Trains a factor on each key, value and inner feed-forward activation.",
         order=INSERTS,
         extra="peft",
+        matrices=WRAPPED,
     ),
     "vera": Entry(
         "strategies.vera",
@@ -241,6 +254,7 @@ TABLE: dict[str, Entry] = {
         random=True,
         order=INSERTS,
         extra="peft",
+        matrices=WRAPPED,
     ),
     "shira": Entry(
         "strategies.shira",
@@ -250,6 +264,7 @@ TABLE: dict[str, Entry] = {
         random=True,
         order=INSERTS,
         extra="peft",
+        matrices=SUBSET,
     ),
     "prompt": Entry(
         "strategies.prompt",

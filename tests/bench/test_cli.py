@@ -81,6 +81,7 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--tasks", "cola", "--data-dir", "none"], "none"),
         (["report", "none"], "not a run folder"),
         (["export", "none", "--to", "out"], "not a run folder"),
+        (["tensorboard", "none", "--to", "out"], "not a run folder"),
         (["list", "modles"], "did you mean 'models'"),
         (["compare", "none", "none"], "not a run folder"),
     ],

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.timing"}
-MAY_RENDER = {"bench/cli.py", "bench/running.py"}
+READABLE_BY_REPORTS |= {"bench.arithmetic", "bench.profiles"}
+MAY_RENDER = {"bench/cli.py", "bench/running.py", "bench/profile_command.py"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -58,6 +59,9 @@ def test_no_room_has_a_drawer_for_everything() -> None:
         "reports.page",
         "reports.compare",
         "reports.export",
+        "reports.profile_page",
+        "bench.profiles",
+        "bench.profiling",
     ],
 )
 def test_what_must_work_without_torch_does(module: str) -> None:

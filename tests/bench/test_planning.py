@@ -7,6 +7,7 @@ import pytest
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
+from bench.cards import find
 from bench.cell import CostCell
 from bench.cli import app
 from bench.encoders import Encoder
@@ -89,6 +90,8 @@ def test_what_cannot_be_asked(tiny: Encoder) -> None:
         plan(Question([tiny], ["full"], batch_size=1, length=41))
     with pytest.raises(StrategyError, match="did you mean 'bitfit'"):
         plan(Question([tiny], ["bitfitt"], batch_size=1, length=8))
+    with pytest.raises(StrategyError, match="its rank 'inf' must be a whole number"):
+        plan(Question([tiny], ["bitfit"], batch_size=1, length=8, match="lora:inf"))
 
 
 def run(*arguments: str) -> Result:
@@ -103,9 +106,22 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
     lines = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
     assert [line["strategy"] for line in lines] == ["full", "bitfit"]
     assert set(lines[0]["largest_batch"]) == {"8", "12", "16", "24", "40", "48", "80"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"14"}
     shown = run(*asked, "--cpu", "--limits", "1").stdout
     assert "tiny-thing, a step of 4x16, fp32" in shown
     assert "a CPU's kernels; 0 GiB" in shown
+
+
+def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
+    card = find("A100 80 GB")
+    (one,) = plan(Question([tiny], ["bitfit"], batch_size=4, length=16, card=card, limits_gib=[2]))
+    assert one.arithmetic is not None
+    assert one.floor == one.arithmetic.floor(card.flops_per_second["fp32"], card.bytes_per_second)
+    (other,) = plan(
+        Question([tiny], ["bitfit"], batch_size=4, length=16, precision="bf16", card=find("T4"), limits_gib=[2])
+    )
+    assert other.floor is None
+    assert "no bf16 rate is known of T4" in str(other.floor_reason)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +133,8 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
         (("--limits", "1"), "of 1 GiB 1 are left free, so nothing remains"),
         (("--precision", "fp8"), "precision 'fp8' is none of fp32, tf32, bf16"),
         (("--models", "nope"), "unknown model 'nope'"),
+        (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
+        (("--gpu", "t4", "--cpu"), "--gpu t4 and --cpu exclude each other"),
     ],
 )
 def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:

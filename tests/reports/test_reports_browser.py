@@ -11,7 +11,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from reports import page
+from made_profiles import made, save
+from reports import page, profile_page
 from synthetic_run import make_run
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -115,6 +116,22 @@ def test_a_sweep_fits_too(browser: webdriver.Chrome, tmp_path: Path, width: str)
     if width == "desktop":
         for region in ("document.querySelector('.scroll')", "document.querySelector('#sweep-1 .scroll')"):
             assert measured(browser, f"{region}.scrollWidth <= {region}.clientWidth")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_profile_page_fits_and_asks_for_nothing(browser: webdriver.Chrome, tmp_path: Path, width: str) -> None:
+    folder = save(tmp_path, *(made(name) for name in ("full", "bitfit", "lora:8")))
+    address = profile_page.write(folder).resolve().as_uri()
+    logged(browser, "performance")
+    opened(browser, address, width)
+    events = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert logged(browser, "browser") == []
+    assert measured(browser, "document.documentElement.scrollWidth") <= WIDTHS[width][0]
+    if width == "desktop":
+        fits = "[...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)"
+        assert measured(browser, fits)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

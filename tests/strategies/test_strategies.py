@@ -17,7 +17,7 @@ from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
 from families import ENCODERS, VOCABULARY
-from strategies import StrategyError, delta
+from strategies import StrategyError, delta, sparse
 from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
@@ -29,6 +29,13 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("classification", "mean"),
     ("tagging", None),
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_weights_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a tiny matrix even a few weights are so many that their gradient is taken densely; here it is not."""
+    monkeypatch.setattr(sparse, "DENSE_SHARE", 1.0)
+    monkeypatch.setattr(sparse, "CHUNK", 600)
 
 
 def apply(name: str, model: nn.Module, mask_seed: int = 5, budget: int | None = None) -> Applied:

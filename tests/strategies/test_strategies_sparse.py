@@ -296,6 +296,44 @@ def test_what_is_computed_again_is_what_was(columns: list[int] | None) -> None:
         torch.testing.assert_close(again, flat if index is None else flat[:, index], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("mean", [0.0, 10.0, 1e3])
+@pytest.mark.parametrize("affine", [True, False])
+def test_float32_is_as_exact_behind_a_norm_of_any_mean(
+    mean: float, affine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "DENSE_SHARE", 1.0)
+    generator = torch.Generator().manual_seed(0)
+    # The same numbers in both types, so that only the arithmetic differs.
+    x = (torch.randn((256, 48), generator=generator) + mean).double()
+    upstream = torch.randn((256, 32), generator=generator).double()
+    norm, linear = nn.LayerNorm(48, elementwise_affine=affine).double(), nn.Linear(48, 32).double()
+    if affine:
+        nn.init.normal_(norm.weight, generator=generator)
+        nn.init.normal_(norm.bias, generator=generator)
+    drawn = draw.uniform(np.random.default_rng(0), {"w": (32, 48)}, 200)["w"]
+
+    def gradient(dtype: torch.dtype, *, dense: bool) -> Tensor:
+        own = copy.deepcopy(linear).to(dtype)
+        layer = own if dense else SparseLinear(own, drawn)
+        out = layer(copy.deepcopy(norm).to(dtype)(x.to(dtype).requires_grad_() * 1.0))
+        out.backward(upstream.to(dtype))
+        found = own.weight.grad if dense else layer.values.grad
+        assert isinstance(found, Tensor)
+        return (found.flatten()[torch.from_numpy(drawn.indices)] if dense else found).double()
+
+    exact = gradient(torch.float64, dense=True)
+
+    def error(found: Tensor) -> float:
+        return float((found - exact).norm() / exact.norm())
+
+    assert error(gradient(torch.float32, dense=False)) <= 3 * error(gradient(torch.float32, dense=True)) + 1e-6
+
+
+def test_a_product_that_was_spread_over_columns_is_kept() -> None:
+    narrow, wide = torch.ones((3, 1), requires_grad=True) * 2, torch.ones((3, 4), requires_grad=True) * 2
+    assert not can_recompute(narrow * wide)
+
+
 def test_nothing_of_a_step_outlives_it(tiny_model: TinyModel, tiny_batch: dict[str, Tensor]) -> None:
     applied = apply("random_uniform", tiny_model("bert"))
     tracker = LiveTensors()

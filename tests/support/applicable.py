@@ -15,6 +15,7 @@ COMBINED = [
     "lora+bf16",
     "random_uniform+bf16",
     "gradient_subset+int8",
+    "gradient_subset+prompt:2",
 ]
 NAMES = [
     *ALONE,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.arithmetic import Arithmetic, Calibration
 from bench.cell import CostCell, QualityCell
 from bench.record import Conditions, Manifest, Record
 from bench.results import (
@@ -57,6 +58,9 @@ BIASES = {
     "bq_b2": {role: MOVES[role] for role in ("query", "intermediate")},
     "layernorm": {role: move for role, move in MOVES.items() if role.endswith("norm")},
 }
+# Operations of a forward pass at 16 x 64 tokens, and what backward adds of them; bytes of what forward leaves for it.
+FORWARD_FLOPS, FULL_SAVED_BYTES = 22_000_000_000, 180 * 2**20
+BACKWARD = {"full": 2.0, "frozen": 0.0}
 UNKNOWN_LEVEL = (0.85, 0.90, 0.020, 0.90, 0.80, 50_000)
 RATES = {"full": 1e-4, "frozen": 1e-2}
 # Score lost for each factor of e that the training set is smaller.
@@ -72,6 +76,7 @@ class Plan:
     `options` follow the suite in the command the run was made with, `created` is when that was.
     `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
     before it is written, or drop it by returning None.
+    `calibrated` says whether the machine's own rates were taken around the cost cells.
     `predictions` has, by task, the rows of each sidecar array of test predictions; `labels` the classes of a task.
     """
 
@@ -94,6 +99,7 @@ class Plan:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     random_seed: int = 7
     conditions: dict[str, object] = field(default_factory=dict)
+    calibrated: bool = True
     extra: dict[str, float] = field(default_factory=dict)
     alter: Callable[[Record], Record | None] = lambda record: record
 
@@ -146,7 +152,25 @@ def make_run(folder: Path, plan: Plan | None = None, **changes: object) -> Path:
         random = np.random.default_rng([plan.random_seed, index])
         made = _quality(cell, plan, random) if isinstance(cell, QualityCell) else _cost(cell, plan, random)
         write(store, plan, *made)
+    if plan.cost and plan.calibrated:
+        for moment, rate in (("start", 9.2e11), ("end", 9.0e11)):
+            store.append_calibration(calibration(plan, moment=moment, matmul_flops_per_second={plan.precision: rate}))
     return folder
+
+
+def calibration(plan: Plan, **changes: object) -> Calibration:
+    """The rates of the made-up machine, with changes."""
+    machine = conditions(plan, None)
+    fields: dict[str, object] = {
+        "moment": "start",
+        "taken_utc": plan.created,
+        "device_name": machine.device_name,
+        "threads": machine.threads,
+        "matmul_flops_per_second": {plan.precision: 9.2e11},
+        "matmul_sizes": {plan.precision: 2048},
+        "copied_bytes_per_second": 2.4e10,
+    }
+    return Calibration.model_validate(fields | changes)
 
 
 def write(store: RunStore, plan: Plan, record: Record, arrays: dict[str, np.ndarray]) -> None:
@@ -244,7 +268,7 @@ def _quality(cell: QualityCell, plan: Plan, random: np.random.Generator) -> tupl
         test_examples=dict(plan.predictions.get(cell.task, {})),
         swap_seconds=[0.0004 + 1e-9 * trainable] * 5,
     )
-    arrays = {"loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
+    arrays = {"step_loss": np.linspace(1.8, 0.4, 189), **_predictions(cell, plan)}
     return _record(cell, plan, quality=result), arrays
 
 
@@ -347,6 +371,8 @@ def _cost(cell: CostCell, plan: Plan, random: np.random.Generator) -> tuple[Reco
             peak_reserved_bytes=None,
             resident_high_water_bytes=None,
         ),
+        arithmetic=None if cell.replicate else _arithmetic(cell.strategy, work, trainable),
+        arithmetic_reason="counted once, with replicate 0" if cell.replicate else None,
     )
     return _record(cell, plan, cost=result), {"step_seconds": seconds}
 
@@ -356,6 +382,19 @@ def _phases(median_seconds: float, trainable: int) -> PhaseSeconds:
     shares = {"forward": 0.33, "clipping": 0.06 * trainable / ENCODER, "optimizer": 0.09 * trainable / ENCODER}
     shares["backward"] = 1 - sum(shares.values())
     return PhaseSeconds(**{phase: share * median_seconds for phase, share in shares.items()})
+
+
+def _arithmetic(strategy: str, work: float, trainable: int) -> Arithmetic:
+    """Of a step of 1,024 tokens times `work`."""
+    backward = BACKWARD.get(strategy, 1.05)
+    return Arithmetic(
+        forward_flops=round(FORWARD_FLOPS * work),
+        backward_flops=round(FORWARD_FLOPS * work * backward) + 100_000,
+        weight_bytes=4 * ENCODER * (2 if backward else 1),
+        saved_bytes=round(FULL_SAVED_BYTES * work * {0.0: 0.001, 2.0: 1.0}.get(backward, 0.66)),
+        gradient_bytes=5 * 4 * (trainable + 770),
+        optimizer_bytes=6 * 4 * (trainable + 770),
+    )
 
 
 def _validity(cell: CostCell) -> Validity:
