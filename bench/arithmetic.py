@@ -9,7 +9,11 @@ from bench.frozen import Frozen
 
 
 class Floor(Frozen):
-    """The least time of one step: all its products at one rate, or all its bytes at another, whichever is more."""
+    """The least time of one step: all its products at one rate, or all its bytes at another, whichever is more.
+
+    The roofline of Williams, Waterman and Patterson (2009): that of a machine which does both at once and loses
+    nothing. How far above it a step lies is what a machine loses.
+    """
 
     compute_seconds: float
     move_seconds: float
@@ -57,6 +61,10 @@ class Arithmetic(Frozen):
         """The least time of such a step at these rates (a roofline)."""
         return Floor(compute_seconds=self.flops / flops_per_second, move_seconds=self.moved_bytes / bytes_per_second)
 
+    def utilisation(self, step_seconds: float, flops_per_second: float) -> float:
+        """The share of a rate that the products of a step of this time achieve."""
+        return self.flops / step_seconds / flops_per_second
+
 
 class Calibration(Frozen):
     """The rates of a machine itself, measured at the start or the end of the cost cells of a run.
@@ -84,3 +92,14 @@ def machine_rates(calibrations: Iterable[Calibration], precision: str) -> tuple[
     products = [rate for one in taken if (rate := one.matmul_flops_per_second.get(precision)) is not None]
     copies = [one.copied_bytes_per_second for one in taken if one.copied_bytes_per_second is not None]
     return max(products, default=None), max(copies, default=None)
+
+
+def floor_on_machine(
+    arithmetic: Arithmetic, calibrations: Iterable[Calibration], precision: str
+) -> tuple[Floor | None, str | None]:
+    """The floor of a step on the machine calibrated, by the best it did; None and the reason without both rates."""
+    rate, bandwidth = machine_rates(calibrations, precision)
+    if rate is None or bandwidth is None:
+        missing = "copy rate" if rate is not None else f"rate of {precision} products"
+        return None, f"the machine's {missing} was not measured"
+    return arithmetic.floor(rate, bandwidth), None

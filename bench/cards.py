@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.arithmetic import Arithmetic, Floor
 from bench.cell import Precision
 from bench.errors import InputError
 
@@ -97,6 +98,15 @@ def find(name: str) -> Card:
     ]
     listed = ", ".join(near or [card.name for card in cards()])
     raise InputError(f"unknown GPU {name!r}; {'nearest' if near else 'known'}: {listed}")
+
+
+def floor_on_card(arithmetic: Arithmetic, card: Card, precision: Precision) -> tuple[Floor | None, str | None]:
+    """The floor of a step on a card, by its data sheet; None and the reason where its rate is not known."""
+    rate = card.rate(precision)
+    if rate is None:
+        known = ", ".join(card.flops_per_second)
+        return None, f"no {precision} rate is known of {card.name}, only {known}"
+    return arithmetic.floor(rate, card.bytes_per_second), None
 
 
 def _sizes(entry: _Entry) -> list[Card]:

@@ -13,6 +13,7 @@ from bench.budget import unmet
 from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
+from bench.errors import first_line
 from bench.measure.energy import Meter, Reason, energy_of, find_meter
 from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of, arithmetic_with_weights
@@ -62,7 +63,7 @@ def run_group(
             outcomes[cell.key] = _failed(failed, cell, encoder, device)
             continue
         on_turn(cell, "memory")
-        figures = Figures(*_weigh(cell, encoder, device), _count(cell, encoder))
+        figures = Figures(*_weigh(cell, encoder, device), _count(cell, encoder, device))
         outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
 
@@ -106,17 +107,17 @@ class Figures(NamedTuple):
     arithmetic: Count
 
 
-def _count(cell: CostCell, encoder: Encoder) -> Count:
+def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
     """Count the arithmetic on shapes alone, or with weights where the strategy looks at values."""
     if cell.replicate:
         return None, "counted once, with replicate 0"
     try:
         try:
-            return arithmetic_of(cell, encoder), None
+            return arithmetic_of(cell, encoder, accelerator=device.type != "cpu"), None
         except NoShapesError:
             return arithmetic_with_weights(cell, encoder), None
     except (RuntimeError, MemoryError, ValueError) as error:
-        return None, (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return None, first_line(error)
 
 
 def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Weight, Weight]:

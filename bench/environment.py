@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bench import __version__
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 from bench.record import Conditions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,8 +31,7 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device {name!r} cannot be used: {reason}") from None
+        raise InputError(f"device {name!r} cannot be used: {first_line(error)}") from None
     return device
 
 

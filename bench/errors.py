@@ -21,5 +21,10 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class DataError(InputError):
     """A data file is missing or malformed; the message names the file and, where there is one, the row."""

@@ -17,7 +17,7 @@ from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 from bench.measure.calibration import calibrate
 from bench.measure.subject import KIND, cost_config
-from bench.models import positions, shape_only
+from bench.models import check_length, shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
 from bench.runs import changed, now_utc, to_do
@@ -76,9 +76,7 @@ def _check_length(cell: Planned, session: Session) -> None:
         length = max(int(split.lengths.max()) for split in (splits.train, splits.selection, splits.evaluation))
     else:
         length, config = cell.length, cost_config(cell, session.encoder(cell.model))
-    most = positions(config)
-    if most is not None and length > most:
-        raise InputError(f"{cell.model} has {most} positions, too few for {length} tokens; set a smaller length")
+    check_length(cell.model, config, length)
 
 
 def _check_sizes(cells: Iterable[QualityCell], session: Session) -> None:

@@ -292,6 +292,13 @@ def positions(config: PretrainedConfig) -> int | None:
     return None if most is None else most - offset
 
 
+def check_length(name: str, config: PretrainedConfig, length: int) -> None:
+    """Raises InputError where the model called `name` has too few positions for `length` tokens."""
+    most = positions(config)
+    if most is not None and length > most:
+        raise InputError(f"{name} has {most} positions, too few for {length} tokens; set a smaller length")
+
+
 def _pooler_argument(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> dict[str, bool]:
     """`add_pooling_layer` where the architecture knows it: a pooler only where the head reads a pretrained one."""
     if "add_pooling_layer" not in inspect.signature(_architecture(config)).parameters:

@@ -55,7 +55,7 @@ def parse_sizes(text: str | None) -> list[int | str] | None:
 
 def parse_shape(text: str) -> tuple[int, int]:
     """Batch size and length from '32x128'. Raises InputError for anything else."""
-    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)
+    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text.strip())
     if match is None:
         raise InputError(f"shape {shown(text)} is not a batch size and a length; write --shape 32x128")
     return int(match[1]), int(match[2])

@@ -1,7 +1,7 @@
 """What a training step would need, with no accelerator and no weights: the command `plan`."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +15,17 @@ import strategies
 from bench.arithmetic import Arithmetic, Floor
 from bench.audit import trainable_counts
 from bench.budget import budget_of
-from bench.cards import SIZES_GIB, Card
+from bench.cards import SIZES_GIB, Card, floor_on_card
 from bench.cell import CostCell, Precision
 from bench.encoders import Encoder
-from bench.errors import InputError
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
-from bench.measure.floor import floor_on_card
 from bench.measure.flops import arithmetic_of
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config
-from bench.models import attention_of, positions, shape_only
-from bench.results import MemoryPeak
+from bench.models import check_length, positions, shape_only
+from bench.results import MEMORY_PARTS, MemoryPeak
 from strategies.errors import StrategyError
 from strategies.interface import Context
 
@@ -93,20 +91,13 @@ def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -
     for strategy in (*question.strategies, *filter(None, [question.match])):
         strategies.check(strategy)
     for encoder in question.encoders:
-        most = positions(cost_config(_cell(question, encoder, "full"), encoder))
-        if most is not None and question.length > most:
-            raise InputError(f"{encoder.name} has {most} positions, too few for {question.length} tokens")
+        check_length(encoder.name, cost_config(_cell(question, encoder, "full"), encoder), question.length)
     plans = []
-    for found in _plans(question):
-        on_plan(found)
-        plans.append(found)
-    return plans
-
-
-def _plans(question: Question) -> Iterator[Plan]:
     for encoder in question.encoders:
         for strategy in question.strategies:
-            yield _plan(question, encoder, strategy)
+            plans.append(_plan(question, encoder, strategy))
+            on_plan(plans[-1])
+    return plans
 
 
 def _cell(question: Question, encoder: Encoder, strategy: str) -> CostCell:
@@ -148,9 +139,7 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
         lengths.at(*_around(cell.length, lengths.most))
         usable = {limit: round((limit - question.reserve_gib) * GIB) for limit in question.limits_gib}
         verified = batches.verify(max(usable.values()))
-        # Fused attention drops out without keeping its scores; on a CPU dropout takes it from that kernel.
-        fused = {"attention_dropout": 0.0} if question.accelerator and attention_of(config) == "sdpa" else {}
-        arithmetic = arithmetic_of(cell.model_copy(update=fused), encoder)
+        arithmetic = arithmetic_of(cell, encoder, accelerator=question.accelerator)
     except (NoShapesError, StrategyError) as error:
         return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
     floor, floor_reason = _floor(question, arithmetic)
@@ -219,12 +208,9 @@ def tables(plans: Sequence[Plan], question: Question) -> Group:
     return Group(*parts, Text(f"Forecast from shapes, with {kernels} kernels; {reserve}."))
 
 
-PARTS = ("parameters", "gradients", "optimizer", "activations", "workspace", "residual")
-
-
 def _needs(plans: Sequence[Plan]) -> Table:
     drawn = Table("strategy", box=None, pad_edge=False)
-    for name in ("trains", "peak", "of full", *PARTS, "peaks in"):
+    for name in ("trains", "peak", "of full", *MEMORY_PARTS, "peaks in"):
         drawn.add_column(name, justify="right")
     full = next((one.memory.peak_allocated_bytes for one in plans if one.strategy == "full" and one.memory), None)
     for one in plans:
@@ -236,7 +222,7 @@ def _needs(plans: Sequence[Plan]) -> Table:
             f"{one.encoder_trainable / one.encoder_total:.3%}",
             _mib(peak),
             "" if full is None else f"{peak / full:.2f}",
-            *(_mib(getattr(found, f"{part}_bytes")) for part in PARTS),
+            *map(_mib, found.parts.values()),
             found.phase or "",
         )
     return drawn

@@ -1,17 +1,14 @@
 """The `profile` command: traces of a few steps of several strategies in one folder, for trace viewers and the page."""
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from reprlib import repr as shown
-from typing import get_args
 
 import strategies
-from bench import encoders
-from bench.cell import CostCell, Precision
+from bench import encoders, overrides
+from bench.cell import CostCell
 from bench.errors import InputError
 from bench.profiles import PROFILE, Profile, slug
 
@@ -37,14 +34,6 @@ class Request:
     stacks: bool = False
 
 
-def parse_shape(text: str) -> tuple[int, int]:
-    """Batch size and length from '8x64'. Raises InputError for anything else."""
-    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text.strip())
-    if match is None:
-        raise InputError(f"shape {shown(text)} is no batch size and length; write --shape 8x64")
-    return int(match[1]), int(match[2])
-
-
 def plan(
     model: str,
     names: Sequence[str],
@@ -54,9 +43,8 @@ def plan(
     model_folders: Mapping[str, Path] | None = None,
 ) -> tuple[CostCell, ...]:
     """The cells to profile. Torch-free. Raises InputError or StrategyError for what cannot be one."""
-    batch_size, length = parse_shape(shape)
-    if precision not in get_args(Precision):
-        raise InputError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
+    batch_size, length = overrides.parse_shape(shape)
+    overrides.parse_precision(precision)
     if not 1 <= steps <= MOST_STEPS:
         raise InputError(f"--steps {steps}: profile between 1 and {MOST_STEPS} steps")
     pooling = encoders.find(model, model_folders).pooling
@@ -100,14 +88,12 @@ def profile(request: Request, say: Callable[[str], None]) -> list[Profile]:
     from bench.environment import choose_device, prepare
     from bench.measure.subject import cost_config
     from bench.measure.trace import TraceOptions, record
-    from bench.models import positions
+    from bench.models import check_length
     from bench.outcome import failure
 
     first = request.cells[0]
     encoder = encoders.find(first.model, request.model_folders)
-    most = positions(cost_config(first, encoder))
-    if most is not None and first.length > most:
-        raise InputError(f"length {first.length} is more than the {most} tokens that {first.model} takes")
+    check_length(first.model, cost_config(first, encoder), first.length)
     device = choose_device(request.device)
     prepare(device, {first.precision}, request.threads)
     options = TraceOptions(memory=request.memory, stacks=request.stacks)

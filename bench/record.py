@@ -136,6 +136,12 @@ def parse_calibration(line: str) -> Calibration:
     return _parse(line, Calibration)
 
 
+def _version(kind: type[Frozen]) -> int:
+    """The schema version that a kind of line is written with: records and calibrations are counted apart."""
+    version: int = kind.model_fields["schema_version"].default
+    return version
+
+
 def _parse(line: str, kind: type[Line]) -> Line:
     name = kind.__name__.lower()
     try:
@@ -144,9 +150,9 @@ def _parse(line: str, kind: type[Line]) -> Line:
         raise InputError(f"not JSON ({error.msg} at column {error.colno})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"not a {name} ({error})") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"schema version {version!r}; this program reads version {SCHEMA_VERSION}")
+    version, known = data.get("schema_version") if isinstance(data, dict) else None, _version(kind)
+    if version != known:
+        raise InputError(f"schema version {version!r}; this program reads version {known}")
     try:
         return kind.model_validate(data)
     except ValidationError as error:

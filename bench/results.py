@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.arithmetic import Arithmetic
-from bench.frozen import Frozen as Frozen
+from bench.frozen import Frozen
 from bench.metrics import METRICS
 from bench.timing import Energy, StepTimes, Validity
 
@@ -207,6 +207,10 @@ def _lead(metric: str, ours: float | None, theirs: float | None) -> float | None
     return None if ours is None or theirs is None else METRICS[metric].merit(ours) - METRICS[metric].merit(theirs)
 
 
+MEMORY_PARTS = ("parameters", "gradients", "optimizer", "activations", "workspace", "residual")
+"""What the peak of a step consists of, by the names that MemoryAttribution and those who read it use."""
+
+
 class MemoryAttribution(Frozen):
     """What the peak of a step consists of; the bytes add up to it.
 
@@ -224,6 +228,11 @@ class MemoryAttribution(Frozen):
     residual_bytes: int
     phase: str | None
     peak_by_phase_bytes: dict[str, int]
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Bytes of each of MEMORY_PARTS, in that order."""
+        return {part: getattr(self, f"{part}_bytes") for part in MEMORY_PARTS}
 
 
 class MemoryPeak(Frozen):

@@ -7,7 +7,7 @@ made from counted operations and bytes, which say what must be left, beside the 
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.arithmetic import Arithmetic, Calibration, Floor, machine_rates
+from bench.arithmetic import Arithmetic, Calibration, Floor, floor_on_machine, machine_rates
 from reports import formats
 from reports.machine import taken_on
 from reports.palette import label
@@ -68,11 +68,12 @@ def _reference(cost: Cost, calibrations: Sequence[Calibration]) -> str:
     if rate is None:
         texts.append(f"It achieves {formats.flops(achieved)}/s; the machine's own rate was not measured")
     else:
+        used = formats.plain_ratio(counted.utilisation(cost.median_seconds, rate))
         texts.append(
-            f"It achieves {formats.flops(achieved)}/s, {formats.plain_ratio(achieved / rate)} of the "
+            f"It achieves {formats.flops(achieved)}/s, {used} of the "
             f"{formats.flops(rate)}/s that this machine reaches in a large product"
         )
-    floor = _floor(cost, calibrations)
+    floor, _ = _floor(cost, counted, calibrations)
     if floor is not None:
         times = formats.plain_ratio(cost.median_seconds / floor.seconds)
         texts.append(
@@ -174,8 +175,8 @@ def _largest(cost: Cost) -> list[str]:
     """The two largest parts of the peak but activations, which have a clause of their own."""
     if cost.result is None or cost.result.memory is None or cost.result.memory.attribution is None:
         return []
-    attribution = cost.result.memory.attribution
-    sizes = {kind: getattr(attribution, f"{kind}_bytes") for kind in KINDS if kind != "activations"}
+    parts = cost.result.memory.attribution.parts
+    sizes = {kind: parts[kind] for kind in KINDS if kind != "activations"}
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:2]
     peak = cost.result.memory.peak_allocated_bytes
     return [f"{KINDS[kind]} are {formats.size(sizes[kind])}" for kind in largest if sizes[kind] >= 0.05 * peak]
@@ -202,10 +203,8 @@ def _products_rate(cost: Cost, calibrations: Sequence[Calibration]) -> float | N
     return machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)[0]
 
 
-def _floor(cost: Cost, calibrations: Sequence[Calibration]) -> Floor | None:
-    counted = _counted(cost)
-    rate, bandwidth = machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)
-    return None if counted is None or rate is None or bandwidth is None else counted.floor(rate, bandwidth)
+def _floor(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibration]) -> tuple[Floor | None, str | None]:
+    return floor_on_machine(counted, taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)
 
 
 def _table(costs: Sequence[Cost], full: Cost | None, calibrations: Sequence[Calibration], shape: str) -> Table:
@@ -265,10 +264,11 @@ def _speed_cells(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibra
     if cost.median_seconds is None:
         return Cell(formats.MISSING), Cell(formats.MISSING), Cell(formats.MISSING)
     achieved, rate = counted.flops / cost.median_seconds, _products_rate(cost, calibrations)
-    speed = Cell(f"{formats.flops(achieved)}/s", "" if rate is None else formats.percent(achieved / rate))
-    floor = _floor(cost, calibrations)
+    used = "" if rate is None else formats.percent(counted.utilisation(cost.median_seconds, rate))
+    speed = Cell(f"{formats.flops(achieved)}/s", used)
+    floor, reason = _floor(cost, counted, calibrations)
     if floor is None:
-        return speed, Cell(formats.MISSING, "rates not measured"), Cell(formats.MISSING)
+        return speed, Cell(formats.MISSING, reason or ""), Cell(formats.MISSING)
     times = formats.plain_ratio(cost.median_seconds / floor.seconds) if floor.seconds > 0 else formats.MISSING
     return speed, Cell(formats.seconds(floor.seconds), floor.bound), Cell(times)
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from bench.results import CostResult, MemoryPeak
+from bench.results import MEMORY_PARTS, CostResult, MemoryAttribution
 from reports import formats
 from reports.palette import label
 from reports.run import Shape
 from reports.table import Cell, Column, Table
 
-PARTS = ("parameters", "gradients", "optimizer", "activations", "workspace", "residual")
 CAPTION = (
     "The peak of a step and what it consists of: activations are what the forward pass leaves for the backward pass, "
     "workspace is what single operations need, residual what nothing of this explains. A forecast knows shapes alone."
@@ -22,27 +21,29 @@ def memory_table(shape: Shape, order: Mapping[str, int]) -> Table | None:
         (one for one in shape.timed if not one.cell.replicate), key=lambda one: order.get(one.cell.strategy, last)
     )
     known = [
-        (one.cell.strategy, one.result, one.result.memory)
+        (one.cell.strategy, one.result, memory.peak_allocated_bytes, parts)
         for one in timed
-        if one.result is not None and one.result.memory is not None and one.result.memory.attribution is not None
+        if one.result is not None
+        and (memory := one.result.memory) is not None
+        and (parts := memory.attribution) is not None
     ]
     if not known:
         return None
-    most = max(memory.peak_allocated_bytes for _, _, memory in known)
+    most = max(peak for _, _, peak, _ in known)
+    method = next(result.memory.method for _, result, _, _ in known if result.memory is not None)
     columns = (
         Column("strategy", numeric=False),
-        Column("peak", known[0][2].method),
-        *(Column(part, "", "of which") for part in PARTS),
+        Column("peak", method),
+        *(Column(part, "", "of which") for part in MEMORY_PARTS),
         Column("peaks in", "", numeric=False),
         Column("forecast", "over measured"),
     )
-    rows = tuple(_row(strategy, result, memory, most) for strategy, result, memory in known)
-    reasons = dict.fromkeys(r.forecast_reason for _, r, _ in known if r.forecast_reason is not None)
+    rows = tuple(_row(*one, most) for one in known)
+    reasons = dict.fromkeys(r.forecast_reason for _, r, _, _ in known if r.forecast_reason is not None)
     return Table(" ".join([CAPTION, *(f"No forecast: {reason}." for reason in reasons)]), columns, rows)
 
 
-def _row(strategy: str, result: CostResult, memory: MemoryPeak, most: int) -> tuple[Cell, ...]:
-    parts, peak = memory.attribution, memory.peak_allocated_bytes
+def _row(strategy: str, result: CostResult, peak: int, parts: MemoryAttribution, most: int) -> tuple[Cell, ...]:
     forecast = formats.MISSING, ""
     if result.forecast is not None:
         expected = result.forecast.peak_allocated_bytes
@@ -50,7 +51,7 @@ def _row(strategy: str, result: CostResult, memory: MemoryPeak, most: int) -> tu
     return (
         Cell(label(strategy, strategy), strategy=strategy),
         Cell(formats.size(peak), "", peak / most),
-        *(Cell(formats.size(getattr(parts, f"{part}_bytes"))) for part in PARTS),
-        Cell((parts.phase if parts is not None else None) or formats.MISSING),
+        *(Cell(formats.size(size)) for size in parts.parts.values()),
+        Cell(parts.phase or formats.MISSING),
         Cell(*forecast),
     )

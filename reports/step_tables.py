@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from bench.timing import CardState, StepTimes, Surroundings, Validity
+from bench.timing import CardState, PhaseSeconds, StepTimes, Surroundings, Validity
 from reports import formats
 from reports.palette import label
 from reports.run import Shape, Timed
 from reports.table import Cell, Column, Table
 
 Number = TypeVar("Number", int, float, bool)
-PHASES = ("forward", "backward", "clipping", "optimizer")
+PHASES = tuple(PhaseSeconds.model_fields)
 SHARES = (
     "Medians of each phase, and its share of the four; the strategy's own hooks count as backward, zero-grad as "
     "optimizer. Throughput is that of the median step, without loading data."

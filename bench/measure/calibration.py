@@ -13,6 +13,7 @@ import torch
 from bench.arithmetic import Calibration
 from bench.device import device_of
 from bench.environment import device_name, set_matmul
+from bench.errors import first_line
 from bench.runs import now_utc
 
 # Each rate is the best of the samples that fit into so many seconds, and of so many at least.
@@ -38,11 +39,11 @@ def calibrate(device: torch.device, precisions: Iterable[str], moment: Literal["
         try:
             rates[precision], sizes[precision] = _matmul_rate(device, precision)
         except (RuntimeError, MemoryError) as error:
-            failures.append(f"{precision} products: {_first_line(error)}")
+            failures.append(f"{precision} products: {first_line(error)}")
     try:
         copied = _copy_rate(device)
     except (RuntimeError, MemoryError) as error:
-        failures.append(f"copies: {_first_line(error)}")
+        failures.append(f"copies: {first_line(error)}")
     return Calibration(
         moment=moment,
         taken_utc=now_utc(),
@@ -101,7 +102,3 @@ def _seconds(work: Callable[[], object], times: int, device: torch.device) -> fl
         work()
     door.synchronize()
     return (time.perf_counter() - begin) / times
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

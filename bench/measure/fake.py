@@ -19,6 +19,7 @@ import strategies
 from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
+from bench.errors import first_line
 from bench.measure.subject import KIND, cost_config, cost_stepper, random_batch
 from bench.models import attention_of, shape_only, with_dropout
 from bench.scoring import task_loss
@@ -84,8 +85,7 @@ def fake_stepper(
     except NoShapesError:
         raise
     except (NotImplementedError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise NoShapesError(f"strategy {cell.strategy!r} needs more than shapes: {reason}") from error
+        raise NoShapesError(f"strategy {cell.strategy!r} needs more than shapes: {first_line(error)}") from error
 
 
 def _without_mask(

@@ -66,12 +66,12 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 }
 
 
-def arithmetic_of(cell: CostCell, encoder: Encoder) -> Arithmetic:
-    """The arithmetic of one step of `cell`, from configuration alone.
+def arithmetic_of(cell: CostCell, encoder: Encoder, *, accelerator: bool = False) -> Arithmetic:
+    """The arithmetic of one step of `cell`, from configuration alone; `accelerator` is as in `fake_stepper`.
 
     Raises NoShapesError where the step depends on values: `arithmetic_with_weights` can count it.
     """
-    with fake_stepper(cell, encoder) as (stepper, batch):
+    with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
         return count_step(stepper, batch, 0)
 
 

@@ -25,8 +25,8 @@ from bench.environment import prepare, set_matmul, worker_command
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
-from bench.results import MemoryAttribution, MemoryPeak
-from bench.training import Stepper
+from bench.results import MEMORY_PARTS, MemoryAttribution, MemoryPeak
+from bench.training import END, Stepper
 
 # glibc keeps freed memory for itself by default, which hides a quarter of what a step gives back.
 RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
@@ -126,7 +126,7 @@ def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:
             tracker.name_new("activations")
         elif phase == "clipping":
             tracker.watch(gradients(model), "gradients")
-        elif phase == "end":
+        elif phase == END:
             # What the step made and leaves behind.
             tracker.name_new("residual")
         tracker.begin(phase)
@@ -142,13 +142,12 @@ def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:
 
 def attribution(peak: Peak, allocated_bytes: int) -> MemoryAttribution:
     """What the peak of `allocated_bytes` consists of; bytes that no tensor accounts for are residual."""
-    kinds = ("parameters", "gradients", "optimizer", "activations", "workspace")
-    sizes = {kind: peak.by_kind.get(kind, 0) for kind in kinds}
+    sizes = {f"{part}_bytes": peak.by_kind.get(part, 0) for part in MEMORY_PARTS if part != "residual"}
     return MemoryAttribution(
-        **{f"{kind}_bytes": size for kind, size in sizes.items()},
+        **sizes,
         residual_bytes=allocated_bytes - sum(sizes.values()),
         phase=peak.phase,
-        peak_by_phase_bytes={phase: size for phase, size in peak.by_phase.items() if phase != "end"},
+        peak_by_phase_bytes={phase: size for phase, size in peak.by_phase.items() if phase != END},
     )
 
 

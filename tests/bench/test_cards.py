@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from bench.arithmetic import Arithmetic, Calibration
-from bench.cards import cards, find
+from bench.arithmetic import Arithmetic, Calibration, floor_on_machine
+from bench.cards import cards, find, floor_on_card
 from bench.errors import InputError
-from bench.measure.floor import floor_on_card, floor_on_machine, utilisation
 
 STEP = Arithmetic(
     forward_flops=10**12,
@@ -122,13 +121,13 @@ def test_the_floor_of_a_machine_takes_the_best_it_did() -> None:
     assert floor is not None
     assert floor.compute_seconds == pytest.approx(30.0)
     assert floor.move_seconds == pytest.approx(0.25)
-    assert utilisation(STEP, 60.0, 1e11) == pytest.approx(0.5)
+    assert STEP.utilisation(60.0, 1e11) == pytest.approx(0.5)
     assert floor_on_machine(STEP, [slower], "bf16") == (None, "the machine's rate of bf16 products was not measured")
     without = calibration(copied_bytes_per_second=None, failures=["copies: no memory"])
     assert floor_on_machine(STEP, [without], "fp32") == (None, "the machine's copy rate was not measured")
 
 
 def test_cards_and_floors_need_no_torch() -> None:
-    code = "import sys; sys.modules['torch'] = None; import bench.cards, bench.measure.floor; bench.cards.find('t4')"
+    code = "import sys; sys.modules['torch'] = None; import bench.cards; bench.cards.find('t4')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

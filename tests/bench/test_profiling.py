@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import profiling
+from bench import overrides, profiling
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.errors import InputError
@@ -194,8 +194,8 @@ def test_no_memory_left_is_said_in_one_line(
 
 @pytest.mark.parametrize("text", ["8", "8x", "x8", "8x64x2", "0x8", "8x-1", "8 by 64", "99999999999999999999x8", ""])
 def test_what_is_no_shape_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="write --shape 8x64"):
-        profiling.parse_shape(text)
+    with pytest.raises(InputError, match="is not a batch size and a length; write --shape 32x128"):
+        overrides.parse_shape(text)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
         (["--strategies", "bitfit,bitfit"], "strategy 'bitfit' is asked for twice"),
         (["--model", "minlm"], "did you mean 'minilm'"),
         (["--model", "./none"], "no config.json"),
-        (["--shape", "8by64"], "write --shape 8x64"),
-        (["--shape", "2x513"], "length 513 is more than the 512 tokens that minilm takes"),
+        (["--shape", "8by64"], "'8by64' is not a batch size and a length; write --shape 32x128"),
+        (["--shape", "2x513"], "minilm has 512 positions, too few for 513 tokens; set a smaller length"),
         (["--precision", "fp8"], "precision 'fp8' is none of fp32, tf32, bf16"),
         (["--steps", "0"], "between 1 and 50"),
         (["--device", "gpu9"], "device 'gpu9' cannot be used"),
