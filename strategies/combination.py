@@ -146,7 +146,9 @@ class _Joined:
 
         return Applied(
             model,
-            Expected(self._trainable(), _union(one.expected.changes for one in every), self._budget(), self._kept()),
+            Expected(
+                _trainable(self.parts), _union(one.expected.changes for one in every), self._budget(), self._kept()
+            ),
             start=max((one.start for one in every), key=STARTS.index),
             start_bound=sum(one.start_bound for one in every),
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
@@ -158,9 +160,6 @@ class _Joined:
             moved=self.moved,
             converted={name: convert for one in every for name, convert in one.converted.items()},
         )
-
-    def _trainable(self) -> dict[str, int]:
-        return _trainable(self.parts)
 
     def _budget(self) -> int | None:
         """What the parts with a budget of their own should come to, and the others beside them; None without any.

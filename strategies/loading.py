@@ -26,13 +26,6 @@ from strategies.table import SELECTS, STORES, Entry
 Registry = dict[str, Any]
 Parts = tuple[Part, ...]
 
-STAND_INS = {"gradient_subset": "magnitude_subset"}
-"""What is applied in place of a strategy that asks for training batches, which a loader has not.
-
-It chooses as many of the same weights and draws nothing, so that what is inserted after it comes out the same; which
-weights change is the delta's to say.
-"""
-
 
 class Delta:
     """A delta read and checked for one base, to be put on and taken off any number of times.
@@ -188,7 +181,7 @@ def _applied(path: Path, parts: Parts, base: nn.Module, info: DeltaInfo, most: i
     if not _fixes_names(parts) and all(part.entry.order == SELECTS for part in parts):
         return Applied(base, Expected({}, {}))
     context = Context(np.random.default_rng(info.mask_seed), head_prefix, budget=info.budget, most=most)
-    name = "+".join(str(replace(part, stem=STAND_INS.get(part.stem, part.stem))) for part in parts)
+    name = "+".join(str(replace(part, stem=part.entry.loads_as or part.stem)) for part in parts)
     try:
         return strategies.resolve(name)(base, context).finished()
     except StrategyError as error:

@@ -135,16 +135,16 @@ class _SparseLinear(torch.autograd.Function):
             came_in = _recomputed(ctx, g.dtype) if x is None else _columns_of(x.reshape(-1, x.shape[-1]))
             # The gradient of the weight is g.T @ x; where it is stored transposed, x.T @ g.
             left, right = (came_in, _columns_of(g)) if ctx.transposed else (_columns_of(g), came_in)
-            norm = normalised(_maker(ctx)) if x is None else None
             if ctx.axis is not None:
                 gradient = {"row": _in_rows, "column": _in_columns}[ctx.axis]
                 grad_values = gradient(left, right, weight.shape, indices)
             elif indices.numel() > DENSE_SHARE * weight.numel():
                 grad_values = (left(None, ALL).t() @ right(None, ALL)).flatten()[indices]
-            elif norm is not None:
+            elif x is None and (norm := normalised(_maker(ctx))) is not None:
                 grad_values = _behind_norm(norm, g, weight.shape[1], indices, ctx.transposed)
             else:
-                grad_values = _at_coordinates(left, right, weight.shape[1], indices, _wide(g).new_ones(len(g)))
+                ones = torch.ones(len(g), dtype=_sum_type(g), device=g.device)
+                grad_values = _at_coordinates(left, right, weight.shape[1], indices, ones)
             grad_values = grad_values.to(values.dtype)
         mapped = weight.t() if ctx.transposed else weight
         grad_x = grad @ mapped.to(grad.dtype) if needs_x else None
@@ -199,7 +199,7 @@ def _maker(ctx: Any) -> Node:
     return made_by
 
 
-# Each of these gives entries of left.T @ right, a matrix of so many (rows and) columns, at flat `indices`.
+# Each of these gives entries of left.T @ right at flat `indices`, which number its rows and columns.
 
 
 def _at_coordinates(left: Columns, right: Columns, columns: int, indices: Tensor, weights: Tensor) -> Tensor:
@@ -229,19 +229,19 @@ def _behind_norm(norm: Normalised, g: Tensor, columns: int, indices: Tensor, tra
         came_in = norm.input[rows] if numbers is None else norm.input[rows].index_select(1, numbers)
         return came_in.sub(norm.mean[rows, None])
 
-    gradient, wide = _columns_of(g), _wide(g)
+    gradient, dtype = _columns_of(g), _sum_type(g)
     left, right = (centred, gradient) if transposed else (gradient, centred)
-    sums = _at_coordinates(left, right, columns, indices, norm.rstd.to(wide.dtype))
+    sums = _at_coordinates(left, right, columns, indices, norm.rstd.to(dtype))
     row, column = indices // columns, indices % columns
     inputs, outputs = (row, column) if transposed else (column, row)
     if norm.weight is not None:
         sums *= norm.weight[inputs]
-    return sums if norm.bias is None else sums.add_(norm.bias[inputs] * wide.sum(0)[outputs])
+    return sums if norm.bias is None else sums.add_(norm.bias[inputs] * g.sum(0, dtype=dtype)[outputs])
 
 
-def _wide(g: Tensor) -> Tensor:
-    """`g` in the type that its sums are taken in, float32 at least."""
-    return g.to(torch.promote_types(g.dtype, torch.float32))
+def _sum_type(g: Tensor) -> torch.dtype:
+    """The type that sums of `g` are taken in, float32 at least."""
+    return torch.promote_types(g.dtype, torch.float32)
 
 
 def _in_rows(left: Columns, right: Columns, shape: torch.Size, indices: Tensor) -> Tensor:

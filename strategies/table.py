@@ -82,6 +82,9 @@ class Entry:
     alone      whether it is a strategy by itself, and not only as part of a combination
     combines   whether it may be combined with others that train something
     matrices   what it does to weight matrices of the layers, where others must know: SUBSET, WHOLE or WRAPPED
+    loads_as   the strategy that a loader applies in its place, which has no training batches to give: one that chooses
+               as many of the same weights and draws nothing, so that what is inserted after it comes out the same.
+               Which weights change is the delta's to say
     narrows    whether the rest of the encoder may be stored in fewer bytes beside it
     extra      the extra of this program it needs, by name; empty for none
     """
@@ -102,6 +105,7 @@ class Entry:
     alone: bool = True
     combines: bool = True
     matrices: str = ""
+    loads_as: str = ""
     narrows: bool = True
     extra: str = ""
 
@@ -168,6 +172,7 @@ TABLE: dict[str, Entry] = {
         "whose gradients on training batches are the largest before training.",
         sized=True,
         matrices=SUBSET,
+        loads_as="magnitude_subset",
     ),
     "layernorm": Entry(
         "strategies.layernorm",

@@ -80,6 +80,8 @@ def test_slow_attention_keeps_its_scores_and_computes_them_once() -> None:
     assert slow.forward_flops == FORWARD
     assert slow.backward_flops == INPUT_GRADIENTS - PRODUCT_OF_SCORES + WEIGHT_GRADIENTS
     assert slow.saved_bytes > counted("full").saved_bytes + LAYERS * BATCH * 2 * LENGTH**2 * 4
+    fused = arithmetic_of(FULL.model_copy(update={"attention_dropout": 0.1}), TINY, accelerator=True)
+    assert fused.flops == counted("full").flops, "an accelerator drops out in the fused kernel"
 
 
 def test_bytes_of_weights_gradients_and_optimizer_are_those_of_their_tensors() -> None:

@@ -31,6 +31,9 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
 ]
 
 
+TAKES_COORDINATES = [*SUBSETS, "random_uniform:embeddings", "bitfit+random_uniform", "random_uniform+bf16"]
+
+
 @pytest.fixture(autouse=True)
 def few_weights_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a tiny matrix even a few weights are so many that their gradient is taken densely; here it is not."""
@@ -308,3 +311,32 @@ def test_two_names_of_one_strategy_train_the_same(name: str, family: str, tiny_m
     other = strategies.TABLE[name].same_as
     assert strategies.selection(name) == strategies.selection(other) == strategies.canonical(other)
     assert apply(name, tiny_model(family)).expected == apply(other, tiny_model(family)).expected
+
+
+@pytest.mark.parametrize("name", TAKES_COORDINATES)
+@pytest.mark.parametrize("family", ["bert", "electra", "deberta-v3", "gpt2"])
+@pytest.mark.parametrize("how", ["accumulated", "autocast", "checkpointed"])
+def test_the_dense_way_to_a_gradient_and_the_sparse_one_agree(
+    name: str, family: str, how: str, tiny_model: TinyModel, tiny_batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(sparse, "DENSE_SHARE", share)
+        applied = apply(name, tiny_model(family, "tagging"))
+        if how == "checkpointed":
+            applied.model.train()
+            applied.model.get_submodule("encoder").gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        else:
+            applied.model.eval()
+        torch.manual_seed(1)
+        for half in (slice(0, 3), slice(3, 6)) if how == "accumulated" else (slice(None),):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how == "autocast"):
+                loss = loss_of(applied, {key: value[half] for key, value in tiny_batch.items()})
+            torch.autograd.backward(loss)
+        found.append({leaf: p.grad for leaf, p in applied.model.named_parameters() if p.grad is not None})
+    dense, taken = found
+    assert dense.keys() == taken.keys()
+    assert any(leaf.endswith("values") for leaf in dense) or name == "random_uniform_dense"
+    tolerance = {"rtol": 0.05, "atol": 1e-3} if how == "autocast" else {"rtol": 1e-4, "atol": 1e-6}
+    for leaf, gradient in dense.items():
+        torch.testing.assert_close(taken[leaf], gradient, **tolerance)
