@@ -144,11 +144,10 @@ class _Joined:
                 if one.merge is not None:
                     one.merge()
 
+        changes = _union(one.expected.changes for one in every)
         return Applied(
             model,
-            Expected(
-                _trainable(self.parts), _union(one.expected.changes for one in every), self._budget(), self._kept()
-            ),
+            Expected(_trainable(self.parts), changes, self._budget(), self._kept()),
             start=max((one.start for one in every), key=STARTS.index),
             start_bound=sum(one.start_bound for one in every),
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),

@@ -20,6 +20,8 @@ DENSE_SHARE = 0.01
 
 Columns = Callable[[Tensor | None, slice], Tensor]
 """Some rows of a matrix, at some columns or at all; not to be written to."""
+Chosen = Callable[[Tensor, slice], Tensor]
+"""Some rows of a matrix, at some columns; a new tensor."""
 ALL = slice(None)
 
 
@@ -202,7 +204,7 @@ def _maker(ctx: Any) -> Node:
 # Each of these gives entries of left.T @ right at flat `indices`, which number its rows and columns.
 
 
-def _at_coordinates(left: Columns, right: Columns, columns: int, indices: Tensor, weights: Tensor) -> Tensor:
+def _at_coordinates(left: Chosen, right: Chosen, columns: int, indices: Tensor, weights: Tensor) -> Tensor:
     """At any indices. Of the sums, each product has its weight, (n,), in whose type they are added.
 
     A few of the n at a time: in memory the values of a column are far apart.
@@ -224,13 +226,13 @@ def _behind_norm(norm: Normalised, g: Tensor, columns: int, indices: Tensor, tra
     w[i] sum_n s[n] g[n,o] (x[n,i] - m[n]) + b[i] sum_n g[n,o].
     """
 
-    def centred(numbers: Tensor | None, rows: slice) -> Tensor:
+    def centred(numbers: Tensor, rows: slice) -> Tensor:
         # Before the sum: out of it, the mean would take most digits of the result along.
-        came_in = norm.input[rows] if numbers is None else norm.input[rows].index_select(1, numbers)
-        return came_in.sub(norm.mean[rows, None])
+        return norm.input[rows].index_select(1, numbers).sub_(norm.mean[rows, None])
 
     gradient, dtype = _columns_of(g), _sum_type(g)
-    left, right = (centred, gradient) if transposed else (gradient, centred)
+    left: Chosen = centred if transposed else gradient
+    right: Chosen = gradient if transposed else centred
     sums = _at_coordinates(left, right, columns, indices, norm.rstd.to(dtype))
     row, column = indices // columns, indices % columns
     inputs, outputs = (row, column) if transposed else (column, row)

@@ -337,6 +337,6 @@ def test_the_dense_way_to_a_gradient_and_the_sparse_one_agree(
     dense, taken = found
     assert dense.keys() == taken.keys()
     assert any(leaf.endswith("values") for leaf in dense) or name == "random_uniform_dense"
-    tolerance = {"rtol": 0.05, "atol": 1e-3} if how == "autocast" else {"rtol": 1e-4, "atol": 1e-6}
+    rtol, atol = (0.05, 1e-3) if how == "autocast" else (1e-4, 1e-6)
     for leaf, gradient in dense.items():
-        torch.testing.assert_close(taken[leaf], gradient, **tolerance)
+        torch.testing.assert_close(taken[leaf], gradient, rtol=rtol, atol=atol)
