@@ -14,7 +14,7 @@ from reports.palette import label
 from reports.parts import CheaperPart, Sentence
 from reports.run import REFERENCE, Shape
 from reports.table import Cell, Column, Table, bars
-from reports.verdict import Cost, shape_costs
+from reports.verdict import Cost, place, shape_costs
 
 # Shares of full fine-tuning below this are not worth a word.
 TOLD = 0.005
@@ -33,9 +33,8 @@ KINDS = {
 
 def cheaper(shape: Shape, order: Mapping[str, int], calibrations: Sequence[Calibration]) -> CheaperPart | None:
     """The verdict on every strategy of one batch shape, by `order`; None where no arithmetic was counted."""
-    last = len(order)
     costs = [cost for cost in shape_costs(shape) if not cost.timed.cell.replicate]
-    costs.sort(key=lambda cost: order.get(cost.timed.cell.strategy, last))
+    costs.sort(key=lambda cost: place(cost.timed.cell, order))
     if not any(_counted(cost) for cost in costs):
         return None
     full = next((cost for cost in costs if cost.timed.cell.strategy == REFERENCE and cost.result is not None), None)

@@ -7,6 +7,7 @@ from reports import formats
 from reports.palette import label
 from reports.run import Shape
 from reports.table import Cell, Column, Table
+from reports.verdict import place
 
 CAPTION = (
     "The peak of a step and what it consists of: activations are what the forward pass leaves for the backward pass, "
@@ -16,10 +17,7 @@ CAPTION = (
 
 def memory_table(shape: Shape, order: Mapping[str, int]) -> Table | None:
     """Peak, its parts and the forecast of each strategy at one shape; None where no record tells of parts."""
-    last = len(order)
-    timed = sorted(
-        (one for one in shape.timed if not one.cell.replicate), key=lambda one: order.get(one.cell.strategy, last)
-    )
+    timed = sorted((one for one in shape.timed if not one.cell.replicate), key=lambda one: place(one.cell, order))
     known = [
         (one.cell.strategy, one.result, memory.peak_allocated_bytes, parts)
         for one in timed

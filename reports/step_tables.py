@@ -8,6 +8,7 @@ from reports import formats
 from reports.palette import label
 from reports.run import Shape, Timed
 from reports.table import Cell, Column, Table
+from reports.verdict import place
 
 Number = TypeVar("Number", int, float, bool)
 PHASES = tuple(PhaseSeconds.model_fields)
@@ -19,8 +20,7 @@ SHARES = (
 
 def phase_table(shape: Shape, order: Mapping[str, int]) -> Table | None:
     """Phases, throughput, slowest steps and energy of each strategy at one shape; None where no record has phases."""
-    last = len(order)
-    timed = sorted(shape.timed, key=lambda one: (order.get(one.cell.strategy, last), one.cell.replicate))
+    timed = sorted(shape.timed, key=lambda one: place(one.cell, order))
     known = [(one, step) for one in timed if one.result is not None and (step := one.result.step).phases is not None]
     if not known:
         return None

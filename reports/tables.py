@@ -15,7 +15,7 @@ from reports.palette import label
 from reports.run import Arm, Run, Shape, Task
 from reports.statistics import noise_floor, summarize
 from reports.table import Cell, Column, Table, bars, plain
-from reports.verdict import Cost, Value, aa_ratio, against, reference_arm, shape_costs
+from reports.verdict import Cost, Value, aa_ratio, against, place, reference_arm, shape_costs
 from reports.verdict_table import difference_cell, step_cell
 
 
@@ -109,8 +109,7 @@ def seeds_table(task: Task) -> Table:
 
 def cost_table(shape: Shape, order: Mapping[str, int]) -> Table:
     """Step times and memory of one batch shape in full, strategies by `order`, the A/A pair side by side."""
-    last = len(order)
-    costs = sorted(shape_costs(shape), key=lambda c: (order.get(c.timed.cell.strategy, last), c.timed.cell.replicate))
+    costs = sorted(shape_costs(shape), key=lambda cost: place(cost.timed.cell, order))
     columns = (
         Column("strategy", numeric=False),
         Column("median", "", "step time"),

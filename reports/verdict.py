@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bench.record import CostCell
 from bench.results import CostResult, QualityResult
 from reports.formats import metric
 from reports.run import REFERENCE, Arm, Model, Shape, Task, Timed
@@ -162,6 +163,11 @@ def score(arm: Arm, reference: Arm | None, headline: str | None) -> Score:
         sum(cell.record is None for cell in arm.cells),
         arm is reference,
     )
+
+
+def place(cell: CostCell, order: Mapping[str, int]) -> tuple[int, int]:
+    """Where a cell stands among those of its shape: strategies by `order`, the rest behind, A/A pairs together."""
+    return order.get(cell.strategy, len(order)), cell.replicate
 
 
 def shape_costs(shape: Shape) -> tuple[Cost, ...]:

@@ -38,7 +38,7 @@ DISCARDED_STEPS = 1
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """What to record besides times: `memory` every allocation; `stacks` shapes and Python stacks, which triples it."""
+    """What to record besides times: `memory` every allocation; `stacks` shapes and Python stacks, which take room."""
 
     memory: bool = False
     stacks: bool = False

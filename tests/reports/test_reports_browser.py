@@ -69,6 +69,15 @@ def logged(browser: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
     return lines
 
 
+def requested(browser: webdriver.Chrome, address: str, width: str) -> list[str]:
+    """What opening a page asks for, data in the page itself left out."""
+    logged(browser, "performance")
+    opened(browser, address, width)
+    events = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith("data:")]
+
+
 def measured(browser: webdriver.Chrome, script: str) -> Any:
     """The value of a JavaScript expression in the page."""
     return browser.execute_script(f"return {script}")
@@ -76,11 +85,7 @@ def measured(browser: webdriver.Chrome, script: str) -> Any:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_asks_for_nothing_and_says_no_error(browser: webdriver.Chrome, address: str, width: str) -> None:
-    logged(browser, "performance")
-    opened(browser, address, width)
-    events = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert requested(browser, address, width) == [address]
     assert logged(browser, "browser") == []
 
 
@@ -122,11 +127,7 @@ def test_a_sweep_fits_too(browser: webdriver.Chrome, tmp_path: Path, width: str)
 def test_a_profile_page_fits_and_asks_for_nothing(browser: webdriver.Chrome, tmp_path: Path, width: str) -> None:
     folder = save(tmp_path, *(made(name) for name in ("full", "bitfit", "lora:8")))
     address = profile_page.write(folder).resolve().as_uri()
-    logged(browser, "performance")
-    opened(browser, address, width)
-    events = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert requested(browser, address, width) == [address]
     assert logged(browser, "browser") == []
     assert measured(browser, "document.documentElement.scrollWidth") <= WIDTHS[width][0]
     if width == "desktop":

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bench.record import Record
-from bench.timing import CardState, Energy, PhaseSeconds, Surroundings, Validity
+from bench.timing import Energy, PhaseSeconds, Surroundings, Validity
+from fake_nvml import QUIET_STATE
 from reports import page
 from reports.run import Shape, load
 from reports.step_tables import phase_table, surroundings_table
@@ -21,18 +22,7 @@ PHASES = {
     "full": PhaseSeconds(forward=0.030, backward=0.060, clipping=0.002, optimizer=0.008),
     "bitfit": PhaseSeconds(forward=0.030, backward=0.030, clipping=0.0, optimizer=0.0),
 }
-CARD = CardState(
-    sm_clock_mhz=1980,
-    sm_clock_most_mhz=1980,
-    memory_clock_mhz=2619,
-    temperature_celsius=41,
-    throttle_reasons=[],
-    power_watts=115.25,
-    power_limit_watts=700.0,
-    mig=False,
-    other_processes=0,
-    utilization_percent=None,
-)
+CARD = QUIET_STATE.model_copy(update={"utilization_percent": None})
 
 
 def altered(change: Callable[[Record], dict[str, Any]]) -> Callable[[Record], Record]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from bench.timing import CardState
+
 UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 
@@ -65,6 +67,21 @@ class FakeNvml:
             return self.figures[question]
 
         return answer
+
+
+QUIET_STATE = CardState(
+    sm_clock_mhz=1980,
+    sm_clock_most_mhz=1980,
+    memory_clock_mhz=2619,
+    temperature_celsius=41,
+    throttle_reasons=[],
+    power_watts=115.25,
+    power_limit_watts=700.0,
+    mig=False,
+    other_processes=0,
+    utilization_percent=0,
+)
+"""What `quiet_card` says, in the units that records use."""
 
 
 def quiet_card(**figures: Any) -> FakeNvml:
