@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench import __version__
 from bench.errors import Exit, InputError
+from bench.export_benchmark_command import export_benchmark
 from bench.plan_command import plan
 from bench.profile_command import profile
 from strategies.errors import StrategyError
@@ -301,6 +302,7 @@ def merge(
 
 app.command()(plan)
 app.command()(profile)
+app.command()(export_benchmark)
 
 
 @app.command(name="list")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.timing"}
 READABLE_BY_REPORTS |= {"bench.arithmetic", "bench.profiles"}
-MAY_RENDER = {"bench/cli.py", "bench/running.py", "bench/profile_command.py"}
+MAY_RENDER = {"bench/cli.py", "bench/running.py", "bench/profile_command.py", "bench/export_benchmark_command.py"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -59,6 +59,7 @@ def test_no_room_has_a_drawer_for_everything() -> None:
         "reports.page",
         "reports.compare",
         "reports.export",
+        "reports.benchmark_export",
         "reports.profile_page",
         "bench.profiles",
         "bench.profiling",
