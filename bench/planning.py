@@ -54,6 +54,11 @@ class Question:
     reserve_gib: float = 1.0
     card: Card | None = None
 
+    @property
+    def usable_bytes(self) -> dict[int, int]:
+        """Of each limit what tensors may take."""
+        return {limit: round((limit - self.reserve_gib) * GIB) for limit in self.limits_gib}
+
 
 class Plan(Frozen):
     """What a step of one encoder and strategy needs, and by GiB of memory the largest shapes that fit.
@@ -83,15 +88,20 @@ class Plan(Frozen):
     seconds: float = 0.0
 
 
-def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -> list[Plan]:
-    """Answer a question, encoder by encoder; `on_plan` is told each answer as soon as there is one.
-
-    Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy.
-    """
+def check(question: Question) -> None:
+    """Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy."""
     for strategy in (*question.strategies, *filter(None, [question.match])):
         strategies.check(strategy)
     for encoder in question.encoders:
-        check_length(encoder.name, cost_config(_cell(question, encoder, "full"), encoder), question.length)
+        check_length(encoder.name, cost_config(cell_of(question, encoder, "full"), encoder), question.length)
+
+
+def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -> list[Plan]:
+    """Answer a question, encoder by encoder; `on_plan` is told each answer as soon as there is one.
+
+    Raises InputError and StrategyError as `check` does.
+    """
+    check(question)
     plans = []
     for encoder in question.encoders:
         for strategy in question.strategies:
@@ -100,7 +110,8 @@ def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -
     return plans
 
 
-def _cell(question: Question, encoder: Encoder, strategy: str) -> CostCell:
+def cell_of(question: Question, encoder: Encoder, strategy: str) -> CostCell:
+    """The cost cell of the step that is asked about."""
     sized = {"match": question.match, "budget": question.budget} if strategies.is_sized(strategy) else {}
     return CostCell.model_validate(
         {
@@ -117,7 +128,7 @@ def _cell(question: Question, encoder: Encoder, strategy: str) -> CostCell:
 
 def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
     began = time.perf_counter()
-    cell = _cell(question, encoder, strategy)
+    cell = cell_of(question, encoder, strategy)
     config = cost_config(cell, encoder)
     total = sum(p.numel() for p in shape_only(config, KIND, cell.labels, cell.pooling).encoder.parameters())
     about = {"encoder_total": total, **cell.model_dump(include=set(Plan.model_fields))}
@@ -137,7 +148,7 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
         )
         batches.at(4 * cell.batch_size)
         lengths.at(*_around(cell.length, lengths.most))
-        usable = {limit: round((limit - question.reserve_gib) * GIB) for limit in question.limits_gib}
+        usable = question.usable_bytes
         verified = batches.verify(max(usable.values()))
         arithmetic = arithmetic_of(cell, encoder, accelerator=question.accelerator)
     except (NoShapesError, StrategyError) as error:

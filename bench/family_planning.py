@@ -1,0 +1,112 @@
+"""The largest member of a family whose training step fits: the question `plan --family`."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from pydantic import Field
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.encoders import Encoder
+from bench.families import Family
+from bench.frozen import Frozen
+from bench.measure.fake import NoShapesError
+from bench.measure.memory import forecast_peak
+from bench.planning import Question, cell_of, check
+from strategies.errors import StrategyError
+
+
+class Largest(Frozen):
+    """By GiB of memory the largest member of a family whose step fits; None where not even the first one does.
+
+    `peak_bytes` holds the forecasts this was read from, by member; `reason` says why there are none. What lies
+    between them was not forecast: members need more in the order of the family.
+    """
+
+    family: str
+    strategy: str
+    batch_size: int
+    length: int
+    precision: str
+    largest: dict[int, str | None] = Field(default_factory=dict)
+    peak_bytes: dict[str, int] = Field(default_factory=dict)
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+def largest_members(
+    family: Family, question: Question, on_answer: Callable[[Largest], None] = lambda _: None
+) -> list[Largest]:
+    """For each strategy the largest member that fits each limit, at the batch and length asked for.
+
+    The members are the question's encoders, the one that needs least first. `on_answer` is told each answer as soon
+    as there is one. Raises InputError and StrategyError as `planning.check` does.
+    """
+    check(question)
+    answers = []
+    for strategy in question.strategies:
+        answers.append(_largest(family, question, strategy))
+        on_answer(answers[-1])
+    return answers
+
+
+def _largest(family: Family, question: Question, strategy: str) -> Largest:
+    began = time.perf_counter()
+    peaks: dict[str, int] = {}
+
+    def needs(encoder: Encoder) -> int:
+        if encoder.name not in peaks:
+            cell = cell_of(question, encoder, strategy)
+            found = forecast_peak(cell, encoder, accelerator=question.accelerator)
+            peaks[encoder.name] = found.peak_allocated_bytes
+        return peaks[encoder.name]
+
+    about = {
+        "family": family.name,
+        "strategy": strategy,
+        "batch_size": question.batch_size,
+        "length": question.length,
+        "precision": question.precision,
+    }
+    try:
+        fits = {limit: fitting(question.encoders, needs, size) for limit, size in question.usable_bytes.items()}
+    except (NoShapesError, StrategyError) as error:
+        return Largest(**about, reason=str(error))
+    names = {limit: question.encoders[count - 1].name if count else None for limit, count in fits.items()}
+    in_order = {one.name: peaks[one.name] for one in question.encoders if one.name in peaks}
+    return Largest(**about, largest=names, peak_bytes=in_order, seconds=time.perf_counter() - began)
+
+
+def fitting(members: Sequence[Encoder], needs: Callable[[Encoder], int], limit_bytes: int) -> int:
+    """How many members fit, of some that need more and more; a binary search, for `needs` takes a second or so."""
+    low, high = 0, len(members)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if needs(members[middle - 1]) <= limit_bytes else (low, middle - 1)
+    return low
+
+
+def table(family: Family, answers: Sequence[Largest], question: Question) -> Group:
+    """The answers for a terminal."""
+    shape = f"{question.batch_size}x{question.length}, {question.precision}"
+    drawn = Table("strategy", box=None, pad_edge=False)
+    for limit in question.limits_gib:
+        drawn.add_column(str(limit), justify="right")
+    for one in answers:
+        if one.reason is None:
+            drawn.add_row(one.strategy, *(name or "none" for name in one.largest.values()))
+    kernels = "an accelerator's" if question.accelerator else "a CPU's"
+    series = ", ".join(encoder.name for encoder in question.encoders)
+    parts: list[RenderableType] = [
+        Text(f"{family.name}: largest member at {shape}, by GiB of memory", style="bold"),
+        drawn,
+        *(Text(f"no forecast of {one.strategy}: {one.reason}") for one in answers if one.reason is not None),
+        Text(),
+        Text(f"The family: {series}; {family.source}, grade {family.grade}."),
+        Text(
+            f"Forecast from shapes, with {kernels} kernels; {question.reserve_gib:g} GiB of each limit are left to "
+            "what is no tensor."
+        ),
+    ]
+    return Group(*parts)
