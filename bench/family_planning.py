@@ -62,7 +62,7 @@ def _largest(family: Family, question: Question, strategy: str) -> Largest:
             peaks[encoder.name] = found.peak_allocated_bytes
         return peaks[encoder.name]
 
-    about = {
+    about: dict[str, object] = {
         "family": family.name,
         "strategy": strategy,
         "batch_size": question.batch_size,
@@ -72,10 +72,11 @@ def _largest(family: Family, question: Question, strategy: str) -> Largest:
     try:
         fits = {limit: fitting(question.encoders, needs, size) for limit, size in question.usable_bytes.items()}
     except (NoShapesError, StrategyError) as error:
-        return Largest(**about, reason=str(error))
+        return Largest.model_validate(about | {"reason": str(error)})
     names = {limit: question.encoders[count - 1].name if count else None for limit, count in fits.items()}
     in_order = {one.name: peaks[one.name] for one in question.encoders if one.name in peaks}
-    return Largest(**about, largest=names, peak_bytes=in_order, seconds=time.perf_counter() - began)
+    found = {"largest": names, "peak_bytes": in_order, "seconds": time.perf_counter() - began}
+    return Largest.model_validate(about | found)
 
 
 def fitting(members: Sequence[Encoder], needs: Callable[[Encoder], int], limit_bytes: int) -> int:

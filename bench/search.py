@@ -46,7 +46,7 @@ def budget(cell: QualityCell) -> float:
     search = cell.learning_rate
     if not isinstance(search, Search):
         return 0.0
-    return len(search.seeds) * sum(rung.rates * _length(cell, rung.share) for rung in rungs(search))
+    return len(search.seeds) * sum(rung.rates * length_of(cell, rung.share) for rung in rungs(search))
 
 
 def choose(cell: QualityCell, run_trial: RunTrial) -> Searched | None:
@@ -76,10 +76,10 @@ def _trials(cell: QualityCell, search: Search, rate: float, share: float) -> Ite
     random = strategies.is_random(cell.strategy)
     for seed in search.seeds:
         changed = {"learning_rate": rate, "seed": seed, "mask_seed": seed if random else 0}
-        yield cell.trial(**changed, **{cell.length_unit: _length(cell, share)})
+        yield cell.trial(**changed, **{cell.length_unit: length_of(cell, share)})
 
 
-def _length(cell: QualityCell, share: float) -> float:
+def length_of(cell: QualityCell, share: float) -> float:
     """That share of the cell's epochs, or of its steps, at least one of these."""
     return share * cell.length if cell.steps is None else max(1, round(share * cell.steps))
 

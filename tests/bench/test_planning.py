@@ -134,7 +134,7 @@ def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
         (("--precision", "fp8"), "precision 'fp8' is none of fp32, tf32, bf16"),
         (("--models", "nope"), "unknown model 'nope'"),
         (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
-        (("--gpu", "t4", "--cpu"), "--gpu t4 and --cpu exclude each other"),
+        (("--gpu", "t4", "--cpu"), "--gpu T4 and --cpu exclude each other"),
     ],
 )
 def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:
