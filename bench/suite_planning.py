@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from pydantic import computed_field
+
 from bench.arithmetic import Arithmetic
 from bench.cards import Card
 from bench.cell import CostCell, Planned, TrainingCell
@@ -44,11 +46,13 @@ class SuiteTime(Frozen):
     parts: list[Part]
     notes: list[str]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def seconds(self) -> float:
         """Of all parts that are known."""
         return sum(part.seconds for part in self.parts if part.seconds is not None)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def unknown_cells(self) -> int:
         """Cells of the other parts."""

@@ -175,6 +175,8 @@ def test_the_command(tmp_path: Path) -> None:
         ("full", 2, 120),
         ("bitfit", 2, 120),
     ]
+    assert found["unknown_cells"] == 2
+    assert found["seconds"] == found["parts"][0]["seconds"]
     shown = " ".join(run_command("--suite", suite, "--like", run).stdout.split())
     assert "mine: how long it takes" in shown
     assert "What is known:" in shown
