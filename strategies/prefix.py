@@ -55,7 +55,8 @@ def _put_in_front(
 
     Raises StrategyError under gradient checkpointing, which leaves out what went before when it computes again.
     """
-    if encoder.training and getattr(encoder, "is_gradient_checkpointing", False):
+    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in encoder.modules())
+    if encoder.training and checkpointed:
         raise StrategyError("prefix cannot train with gradient checkpointing, which drops keys and values of before")
     states = encoder.get_parameter(NAME)
     past = DynamicCache()
