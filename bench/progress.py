@@ -17,7 +17,8 @@ def describe(cell: Cell) -> str:
     """A cell in a few words."""
     if isinstance(cell, CostCell):
         again = " (A/A)" if cell.replicate else ""
-        return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
+        setting = f" {cell.setting}," if cell.setting else ""
+        return f"cost {cell.model} {cell.batch_size}x{cell.length}{setting} {cell.strategy}{again}"
     size = "" if cell.train_examples is None else f" on at most {cell.train_examples} examples"
     if isinstance(cell, TrialCell):
         return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}{size}"
