@@ -27,6 +27,7 @@ from bench.store import RunStore
 from strategies.interface import Context
 
 ERROR_LOG = "errors.log"
+SNAPSHOTS = "snapshots"
 
 
 class Listener(Protocol):
@@ -200,10 +201,11 @@ class _Runner:
             self.listener.begin(cell, what)
             self.listener.advance(next(count) / turns, None)
 
+        options = self.session.options
+        snapshots = self.store.folder / SNAPSHOTS if options.memory_snapshots else None
         try:
-            outcomes = cost.run_group(
-                cells, self.session.encoder(cells[0].model), self.session.options.device, on_turn
-            )
+            encoder = self.session.encoder(cells[0].model)
+            outcomes = cost.run_group(cells, encoder, options.device, on_turn, snapshots)
         except Exception as error:
             outcomes = {cell.key: failure(error) for cell in cells}
         share = (time.monotonic() - begin) / len(cells)
