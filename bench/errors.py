@@ -26,5 +26,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def because(error: Exception) -> str:
+    """Why something failed, in words: of an error of the system its meaning, without number and path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+
+
 class DataError(InputError):
     """A data file is missing or malformed; the message names the file and, where there is one, the row."""

@@ -34,17 +34,19 @@ from strategies.interface import Applied, Batch, Context
 AUDIT_EXAMPLES = 8
 DELTAS = "deltas"
 
-OnStep = Callable[[int, int, float | None], None]
+# Told what is worked on, which share of it is done, and the loss where it is known.
+Watch = Callable[[str, float, float | None], None]
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores the first examples of a split with the task's metrics."""
+    """Scores the first examples of a split with the task's metrics; `watch` is told how it goes on."""
 
     model: torch.nn.Module
     task: TaskData
     metric: TaskMetrics
     autocast: Autocast
+    watch: Watch
 
     def __call__(self, encoded: Encoded, examples: int) -> Scored:
         """Score the first `examples` examples, or all where there are fewer."""
@@ -58,11 +60,18 @@ class Scorer:
             self.autocast,
             label_names=(*task.labels, *task.unseen),
             unanswerable=task.unanswerable,
+            on_share=lambda share: self.watch("score", share, None),
         )
 
     def predict(self, encoded: Encoded) -> Predictions:
         """Predict every example of a split without labels, in its order."""
-        return predict(self.model, encoded, self.task.kind, self.autocast)
+        return predict(
+            self.model,
+            encoded,
+            self.task.kind,
+            self.autocast,
+            on_share=lambda share: self.watch("predict test rows", share, None),
+        )
 
 
 def total_steps(cell: TrainingCell, rows: int) -> int:
@@ -127,7 +136,7 @@ class Fitted:
     checkpoints: Checkpoints | None
 
 
-def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetUp, on_step: OnStep) -> Fitted:
+def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetUp, watch: Watch) -> Fitted:
     """Train, finish on the chosen epoch's weights, and audit that nothing changed that may not."""
     device, steps, splits, applied = session.options.device, set_up.steps, set_up.splits, set_up.applied
     set_up.auditor.after_apply(applied)
@@ -142,7 +151,7 @@ def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetU
         autocast=autocast_for(cell.precision, device),
         seed=cell.seed,
     )
-    scorer = Scorer(applied.model, set_up.task, TaskMetrics(set_up.task.metrics), stepper.autocast)
+    scorer = Scorer(applied.model, set_up.task, TaskMetrics(set_up.task.metrics), stepper.autocast, watch)
     best = BestCheckpoint(stepper.parameters, set_up.task.headline, cell.patience)
     drawn = curve_steps(cell.curve_points, steps) if isinstance(cell, QualityCell) else frozenset[int]()
     ends = frozenset[int]()
@@ -162,7 +171,7 @@ def fit(cell: TrainingCell, learning_rate: float, session: Session, set_up: SetU
         steps,
         drawn | ends,
         at_point,
-        lambda step, loss: on_step(step, steps, loss),
+        lambda step, loss: watch("train", step / steps, loss),
         session.deadline(),
     )
     checkpoints = best.restore(steps) if ends else None

@@ -36,8 +36,8 @@ class Listener(Protocol):
     def begin(self, cell: Cell, what: str) -> None:
         """Work on `cell` begins; `what` says which kind."""
 
-    def advance(self, fraction: float, loss: float | None) -> None:
-        """`fraction` of the current cell is done; `loss` where it is known."""
+    def advance(self, what: str, share: float, loss: float | None) -> None:
+        """A share of `what` is done in the current cell; `loss` where it is known."""
 
     def finish(self, record: Record) -> None:
         """A record was written."""
@@ -57,13 +57,15 @@ def preflight(cells: Sequence[Planned], session: Session) -> None:
     Raises InputError or StrategyError for the first that cannot be had or applied, and InputError for a
     training-set size of a sweep that the task does not have.
     """
-    _check_sizes([cell for cell in cells if isinstance(cell, QualityCell)], session)
+    quality_cells = [cell for cell in cells if isinstance(cell, QualityCell)]
+    for task in dict.fromkeys(cell.task for cell in quality_cells):
+        session.task(task)
+    _check_sizes(quality_cells, session)
     for model in dict.fromkeys(cell.model for cell in cells):
         session.encoder(model)
+    for trained in quality_cells:
+        session.splits(trained)
     tried = {(cell.kind, cell.model, cell.strategy, _setting(cell)): cell for cell in cells}
-    for cell in cells:
-        if isinstance(cell, QualityCell):
-            session.splits(cell)
     for cell in tried.values():
         _try_strategy(cell, session)
     for cell in cells:
@@ -199,7 +201,7 @@ class _Runner:
 
         def on_turn(cell: CostCell, what: str) -> None:
             self.listener.begin(cell, what)
-            self.listener.advance(next(count) / turns, None)
+            self.listener.advance(what, next(count) / turns, None)
 
         options = self.session.options
         snapshots = self.store.folder / SNAPSHOTS if options.memory_snapshots else None
@@ -220,17 +222,18 @@ class _Runner:
             self._append(cell, failure(error), now_utc(), 0.0)
             return
         self.listener.begin(cell, "train")
-        self._record(cell, lambda: quality.run_quality(cell, self.session, self.store.folder, self._on_step, search))
+        self._record(
+            cell, lambda: quality.run_quality(cell, self.session, self.store.folder, self.listener.advance, search)
+        )
 
     def _trial(self, cell: TrialCell) -> Record:
         if cell.key not in self.trials:
             self.listener.begin(cell, "try")
-            made = self._record(cell, lambda: quality.run_trial(cell, self.session, self.store.folder, self._on_step))
+            made = self._record(
+                cell, lambda: quality.run_trial(cell, self.session, self.store.folder, self.listener.advance)
+            )
             self.trials[cell.key] = made
         return self.trials[cell.key]
-
-    def _on_step(self, step: int, total: int, loss: float | None) -> None:
-        self.listener.advance(step / total, loss)
 
     def _record(self, cell: Cell, run: Callable[[], Outcome]) -> Record:
         """Run a cell and write its record, with the time it took."""

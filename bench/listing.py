@@ -11,6 +11,12 @@ from bench.errors import InputError
 from bench.metrics import METRICS
 
 Rows = list[tuple[str, str]]
+# What a task's argument chooses; docs/suites.md says where its files lie.
+ARGUMENTS = {
+    "treebank": "the same on a treebank by name, such as UD_English-EWT",
+    "dataset": "the same on a data set by the name of its folder",
+    "train+evaluation": "trained on one file and evaluated on the other, by name",
+}
 
 
 def _suites() -> Rows:
@@ -31,7 +37,12 @@ def _strategies() -> Rows:
 
 
 def _tasks() -> Rows:
-    return [(name, entry.sentence) for name, entry in tasks.TABLE.items()]
+    rows = []
+    for name, entry in tasks.TABLE.items():
+        rows.append((name, entry.sentence))
+        if entry.argument:
+            rows.append((f"{name}:<{entry.argument}>", ARGUMENTS[entry.argument]))
+    return rows
 
 
 def _models() -> Rows:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bench import bases
 from bench.bases import Base
-from bench.errors import InputError
+from bench.errors import InputError, because
 from bench.models import HEAD_PREFIX
 from strategies import loading
 from strategies.delta import DeltaInfo
@@ -28,6 +28,7 @@ def merge(path: Path, to: Path, *, model: str | None, cache_dir: Path, offline: 
     Raises InputError or StrategyError where there is such a folder already, where the delta and its base do not go
     together, and where it cannot be merged or written.
     """
+    to = Path(os.path.abspath(to))  # noqa: PTH100  # "new/.." is the folder that "." is, and no new one
     _check_new(to)
     info, use = bases.read_info(path)
     base = Base(bases.find({path: use}, model), device=torch.device("cpu"), cache_dir=cache_dir, offline=offline)
@@ -46,7 +47,7 @@ def merge(path: Path, to: Path, *, model: str | None, cache_dir: Path, offline: 
         save_file(head, unfinished / HEAD, {"format": HEAD_FORMAT, "delta": json.dumps(asdict(info))})
         unfinished.rename(to)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write the folder {to}: {error}") from None
+        raise InputError(f"cannot write the folder {to}: {because(error)}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return info
@@ -57,6 +58,6 @@ def _check_new(to: Path) -> None:
     try:
         there = to.exists()
     except OSError as error:
-        raise InputError(f"cannot write the folder {to}: {error.strerror}") from None
+        raise InputError(f"cannot write the folder {to}: {because(error)}") from None
     if there:
         raise InputError(f"{to} exists already: name a folder that does not")

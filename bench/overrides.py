@@ -11,7 +11,7 @@ from bench import encoders
 from bench import suite as suites
 from bench.cell import Precision
 from bench.errors import InputError
-from bench.settings import ALL
+from bench.settings import ALL, Training
 from bench.suite import Suite
 
 # More seeds than anybody runs: a slip of the keyboard must not fill the memory.
@@ -125,6 +125,15 @@ def model_folders(names: Sequence[str] | None) -> tuple[list[str] | None, dict[s
         folders[own] = path.resolve()
         plain.append(own)
     return plain, folders
+
+
+def settings_of(suite: Suite) -> str:
+    """What the quality section of a suite sets for the tasks that are named in the place of its own."""
+    if suite.quality is None:
+        return ""
+    kept = {*Training.model_fields} - suites.RATES
+    found = suite.quality.model_dump(include=kept, exclude_none=True)
+    return ", ".join(f"{name} = {value}" for name, value in found.items())
 
 
 def apply(

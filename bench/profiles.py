@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import ValidationError, model_validator
 
 from bench.cell import CostCell
-from bench.errors import InputError
+from bench.errors import InputError, because
 from bench.frozen import Frozen
 from bench.record import Conditions
 
@@ -143,7 +143,7 @@ def _read(path: Path) -> Profile:
     try:
         return Profile.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+        raise InputError(f"cannot read {path}: {because(error)}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the file"

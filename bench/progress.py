@@ -12,14 +12,17 @@ from bench.cell import Cell, CostCell, TrialCell
 from bench.metrics import METRICS, format_seconds
 from bench.record import Record
 
+REDRAW_SECONDS = 0.1
+SAY_SECONDS = 60.0
 
-def describe(cell: Cell) -> str:
-    """A cell in a few words."""
+
+def describe(cell: Cell, *, sized: bool = False) -> str:
+    """A cell in a few words, where `sized` with the size of its training set."""
     if isinstance(cell, CostCell):
         again = " (A/A)" if cell.replicate else ""
         setting = f" {cell.setting}," if cell.setting else ""
         return f"cost {cell.model} {cell.batch_size}x{cell.length}{setting} {cell.strategy}{again}"
-    size = "" if cell.train_examples is None else f" on at most {cell.train_examples} examples"
+    size = f" on {cell.train_examples or 'all'} examples" if sized else ""
     if isinstance(cell, TrialCell):
         return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}{size}"
     return f"{cell.task} {cell.strategy} seed {cell.seed}{size}"
@@ -41,6 +44,15 @@ def result_of(record: Record) -> str:
     peak = METRICS["peak_allocated_bytes"].format(memory.peak_allocated_bytes) if memory else None
     step = METRICS["step_seconds"].format(record.cost.step.median_seconds)
     return f"step {step}" + (f", peak {peak}" if peak else "")
+
+
+def _swept(cells: Sequence[Cell]) -> set[tuple[str, str]]:
+    """Models and tasks that are trained on training sets of several sizes."""
+    sizes: dict[tuple[str, str], set[int | None]] = {}
+    for cell in cells:
+        if not isinstance(cell, CostCell):
+            sizes.setdefault((cell.model, cell.task), set()).add(cell.train_examples)
+    return {place for place, found in sizes.items() if len(found) > 1}
 
 
 class Remaining:
@@ -85,7 +97,10 @@ def _kin(cell: Cell) -> str:
 
 
 class Display:
-    """Shows a run as it goes on; a context manager. `on_record` is called after each record, for the report."""
+    """Shows a run as it goes on; a context manager. `on_record` is called after each record, for the report.
+
+    Where it is no terminal, a line says once a minute what a long cell is at.
+    """
 
     def __init__(self, console: Console, cells: Sequence[Cell], done: int, on_record: Callable[[], None]) -> None:
         self._console = console
@@ -93,8 +108,9 @@ class Display:
         self._total = len(cells) + done
         self._done = done
         self._on_record = on_record
+        self._sized = _swept(cells)
         self._current = ""
-        self._shown = time.monotonic()
+        self._shown = self._said = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -119,28 +135,36 @@ class Display:
 
     def begin(self, cell: Cell, what: str) -> None:
         """Show what is worked on now."""
-        self._current = f"{describe(cell)}: {what}"
-        self._update(0.0, None)
+        self._current = self._describe(cell)
+        self._update(f"{self._current}: {what}")
 
-    def advance(self, fraction: float, loss: float | None) -> None:
+    def advance(self, what: str, share: float, loss: float | None) -> None:
         """Show how far the current cell is; redrawn ten times a second at most."""
         now = time.monotonic()
-        if loss is not None or now - self._shown > 0.1:
+        text = f"{self._current}: {what} {share:.0%}" + (f" loss {loss:.3f}" if loss is not None else "")
+        if loss is not None or now - self._shown > REDRAW_SECONDS:
             self._shown = now
-            self._update(fraction, loss)
+            self._update(text)
+        if not self._console.is_terminal and now - self._said > SAY_SECONDS:
+            self._say(text)
 
     def finish(self, record: Record) -> None:
         """Print one line for a finished cell and refresh the report."""
         self._done += self._remaining.done(record)
-        name, result = describe(record.cell), result_of(record)
+        name, result = self._describe(record.cell), result_of(record)
         took = format_seconds(record.wall_seconds)
-        line = f"[{self._done}/{self._total}] {name}: {result}  ({took}{self._left(', ')})"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._say(f"[{self._done}/{self._total}] {name}: {result}  ({took}{self._left(', ')})")
         self._bar.update(self._task, completed=self._done)
         self._on_record()
 
-    def _update(self, fraction: float, loss: float | None) -> None:
-        text = f"{self._current} {fraction:.0%}" + (f" loss {loss:.3f}" if loss is not None else "")
+    def _describe(self, cell: Cell) -> str:
+        return describe(cell, sized=not isinstance(cell, CostCell) and (cell.model, cell.task) in self._sized)
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _update(self, text: str) -> None:
         self._bar.update(self._task, description=text, left=self._left(""))
 
     def _left(self, before: str) -> str:

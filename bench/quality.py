@@ -5,28 +5,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.budget import unmet
 from bench.cell import QualityCell, Search, TrainingCell, TrialCell
-from bench.fitting import Fitted, OnStep, audited, check_delta, fit, prepare
+from bench.fitting import Fitted, Watch, audited, check_delta, fit, prepare
 from bench.measure.bias_change import bias_change
 from bench.outcome import Arrays, Outcome
 from bench.results import QualityResult, Searched, SplitScores, TrialResult
-from bench.scoring import Scored
+from bench.scoring import RESOLUTION, Scored
 from bench.session import Session, Splits
 from bench.tasks.base import TaskData
 
 
 def run_quality(
-    cell: QualityCell, session: Session, folder: Path, on_step: OnStep, search: Searched | None = None
+    cell: QualityCell, session: Session, folder: Path, watch: Watch, search: Searched | None = None
 ) -> Outcome:
     """Run one quality cell, at the learning rate that `search` chose where the cell leaves it open.
 
-    `on_step(step, total, loss)` is called after each step. The delta is written under `folder`, audited,
+    `watch` is told of each step and of each batch that is scored. The delta is written under `folder`, audited,
     and deleted unless the session keeps deltas.
     """
     set_up = prepare(cell, session)
     task, splits = set_up.task, set_up.splits
-    fitted = fit(cell, _rate(cell, search), session, set_up, on_step)
+    fitted = fit(cell, _rate(cell, search), session, set_up, watch)
     moved = bias_change(fitted.applied, set_up.base)
     written = check_delta(cell, session, set_up, fitted.applied, folder)
     final = _score_all(fitted, splits)
@@ -56,14 +58,14 @@ def run_quality(
         test_examples={name: len(test) for name, test in splits.test.items()},
         swap_seconds=written.swap_seconds,
     )
-    found = (*task.notes, *_warnings(cell, splits, task), *unmet(set_up.counts))
+    found = (*task.notes, *_warnings(cell, splits, task), *_constant(final.evaluation, task), *unmet(set_up.counts))
     return audited(set_up, Outcome(quality=result, arrays=_arrays(fitted, final, splits), warnings=found))
 
 
-def run_trial(cell: TrialCell, session: Session, folder: Path, on_step: OnStep) -> Outcome:
+def run_trial(cell: TrialCell, session: Session, folder: Path, watch: Watch) -> Outcome:
     """Run one training of a search: the same training and the same audit, scored on the selection split alone."""
     set_up = prepare(cell, session)
-    fitted = fit(cell, cell.learning_rate, session, set_up, on_step)
+    fitted = fit(cell, cell.learning_rate, session, set_up, watch)
     check_delta(cell, session, set_up, fitted.applied, folder)
     result = TrialResult(
         headline=set_up.task.headline,
@@ -119,6 +121,16 @@ def _arrays(fitted: Fitted, final: _Final, splits: Splits) -> Arrays:
     for name, scored in named.items():
         arrays |= {f"{name}_predictions": scored.predictions, f"{name}_references": scored.references}
     return arrays | {name: fitted.scorer.predict(test) for name, test in splits.test.items()}
+
+
+def _constant(scored: Scored, task: TaskData) -> tuple[str, ...]:
+    """A warning where the model says the same of every evaluation example though they differ: it told none apart."""
+    found, true = scored.predictions, scored.references
+    if task.kind == "span" or np.ptp(true) == 0 or np.ptp(found) > RESOLUTION * np.abs(found).max():
+        return ()
+    said = f"{found[0]:.4g}" if task.kind == "regression" else repr((*task.labels, *task.unseen)[int(found[0])])
+    counted = "words" if task.kind == "tagging" else "examples"
+    return (f"all {len(found)} evaluation {counted} are predicted {said}: the model tells none apart",)
 
 
 def _warnings(cell: TrainingCell, splits: Splits, task: TaskData) -> tuple[str, ...]:

@@ -117,9 +117,10 @@ def _run(store: RunStore, session: Session, console: Console, *, retry_failed: b
         with Display(console, left, done, throttled(lambda: page.write(store.folder, figures=False))) as display:
             summary = harness.run(store, session, display, retry_failed=retry_failed)
     except KeyboardInterrupt:
+        console.print("\ninterrupted; writing the report", highlight=False)
         page.write(store.folder)
         again = shlex.join([*program(), *(word for word in store.manifest.command if word != "--new")])
-        console.print(f"\ninterrupted; what is finished is kept in {store.folder}", highlight=False, soft_wrap=True)
+        console.print(f"what is finished is kept in {store.folder}", highlight=False, soft_wrap=True)
         console.print(f"to go on, give the same command again: {again}", markup=False, highlight=False, soft_wrap=True)
         return Exit.INTERRUPTED
     written = page.write(store.folder)

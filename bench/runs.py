@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.cell import Planned
+from bench.cell import CostCell, Planned
 from bench.errors import InputError
 from bench.record import Conditions, Manifest, Record
 from bench.store import MANIFEST, RunStore
@@ -82,9 +82,10 @@ def to_do(store: RunStore, *, retry_failed: bool) -> list[Planned]:
 def changed(record: Record, now: Conditions) -> list[str]:
     """What differs between the conditions of a finished cell and those of now, among what may change a number."""
     then = record.conditions
+    what = _named(record)
     both = [name for name in COMPARED_IF_BOTH if None not in (getattr(then, name), getattr(now, name))]
     differences = [
-        f"{name.replace('_', ' ')} {_short(getattr(then, name))} -> {_short(getattr(now, name))}"
+        f"{what.get(name, name.replace('_', ' '))} {_short(getattr(then, name))} -> {_short(getattr(now, name))}"
         for name in (*COMPARED, *both)
         if getattr(then, name) != getattr(now, name)
     ]
@@ -95,6 +96,18 @@ def changed(record: Record, now: Conditions) -> list[str]:
         if then.versions.get(name) != now.versions.get(name)
     ]
     return differences
+
+
+def _named(record: Record) -> dict[str, str]:
+    """What a fingerprint is of, by the name of the field that holds it."""
+    cell = record.cell
+    named = {"code_fingerprint": "the program's code", "model_fingerprint": f"model {cell.model}"}
+    if not isinstance(cell, CostCell):
+        named |= {
+            "data_fingerprint": f"data of task {cell.task}",
+            "test_fingerprint": f"test files of task {cell.task}",
+        }
+    return named
 
 
 def _short(value: object) -> str:

@@ -24,6 +24,7 @@ from bench.results import SplitScores
 from bench.tasks.base import HeadKind
 
 Score = Callable[[Any, Any], float]
+OnShare = Callable[[float], None]
 Predictions = NDArray[np.float32] | NDArray[np.int64]
 Piece = tuple[NDArray[Any], NDArray[Any]]
 
@@ -123,15 +124,22 @@ def task_loss(logits: Tensor, labels: Tensor, kind: HeadKind, reduction: str = "
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, encoded: Encoded, kind: HeadKind, autocast: Callable[[], Any], batch_size: int = 64
+    model: nn.Module,
+    encoded: Encoded,
+    kind: HeadKind,
+    autocast: Callable[[], Any],
+    batch_size: int = 64,
+    on_share: OnShare | None = None,
 ) -> Predictions:
     """Class indices or numbers for every example of a split without labels, in its order; not for tagging or spans.
 
-    Eval mode; the model's training mode is restored. Raises FloatingPointError where logits are not finite.
+    Eval mode; the model's training mode is restored. `on_share` is told which share is done.
+
+    Raises FloatingPointError where logits are not finite.
     """
     rows = np.arange(len(encoded))
     found: NDArray[Any] = np.zeros(len(encoded), dtype=np.float32 if kind == "regression" else np.int64)
-    for batch_rows, logits, _ in forward(model, encoded, rows, autocast, batch_size):
+    for batch_rows, logits, _ in forward(model, encoded, rows, autocast, batch_size, on_share):
         if not bool(torch.isfinite(logits).all()):
             raise FloatingPointError("a prediction is not finite")
         found[batch_rows] = _decide(logits, kind, encoded, batch_rows)
@@ -139,11 +147,20 @@ def predict(
 
 
 def forward(
-    model: nn.Module, encoded: Encoded, rows: Ints, autocast: Callable[[], Any], batch_size: int = 64
+    model: nn.Module,
+    encoded: Encoded,
+    rows: Ints,
+    autocast: Callable[[], Any],
+    batch_size: int = 64,
+    on_share: OnShare | None = None,
 ) -> Iterator[tuple[Ints, Tensor, Tensor]]:
-    """(rows, logits, labels) of each batch in eval mode; the model's training mode is restored at the end."""
+    """(rows, logits, labels) of each batch in eval mode; the model's training mode is restored at the end.
+
+    `on_share` is told after each batch which share of the rows is done.
+    """
     device = next(model.parameters()).device
     training = model.training
+    done = 0
     model.eval()
     try:
         for batch_rows in sorted_batches(encoded.lengths, rows, batch_size):
@@ -152,6 +169,9 @@ def forward(
             with autocast():
                 logits = model(**batch)
             yield batch_rows, logits, labels
+            done += len(batch_rows)
+            if on_share is not None:
+                on_share(done / len(rows))
     finally:
         model.train(training)
 
@@ -167,16 +187,18 @@ def score(
     batch_size: int = 64,
     label_names: Sequence[str] = (),
     unanswerable: bool = False,
+    on_share: OnShare | None = None,
 ) -> Scored:
     """Score the examples numbered `examples` in eval mode; the model's training mode is restored afterwards.
 
     `label_names` names the tags of span metrics. Tags beyond the model's outputs, which training never shows, are
     left out of the loss and count as errors in every score. The loss is the mean over examples, labelled tokens, or
-    windows for spans; `unanswerable` as in `TaskData`.
+    windows for spans; `unanswerable` as in `TaskData`. `on_share` is told which share of the rows is done.
 
     Raises FloatingPointError where logits are not finite.
     """
-    loss, pieces = _run(model, encoded, encoded.rows_of(examples), kind, autocast, batch_size)
+    batches = forward(model, encoded, encoded.rows_of(examples), autocast, batch_size, on_share)
+    loss, pieces = _run(batches, encoded, encoded.rows_of(examples), kind)
     predictions = np.concatenate([piece[0] for piece in pieces])
     references = np.concatenate([piece[1] for piece in pieces])
     if encoded.windows is not None:
@@ -210,13 +232,13 @@ def _continues_nothing(tags: Sequence[str], place: int) -> bool:
 
 
 def _run(
-    model: nn.Module, encoded: Encoded, rows: Ints, kind: HeadKind, autocast: Callable[[], Any], batch_size: int
+    batches: Iterator[tuple[Ints, Tensor, Tensor]], encoded: Encoded, rows: Ints, kind: HeadKind
 ) -> tuple[float, list[Piece]]:
     """The mean loss over `rows`, and what was decided of each and its labels."""
     pieces: dict[int, Piece] = {}
     total_loss = 0.0
     counted = 0
-    for batch_rows, logits, labels in forward(model, encoded, rows, autocast, batch_size):
+    for batch_rows, logits, labels in batches:
         seen = labels.where(labels < logits.shape[-1], IGNORED) if encoded.per_token else labels
         total_loss += float(task_loss(logits, seen, kind, reduction="sum"))
         if not math.isfinite(total_loss):

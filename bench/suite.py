@@ -50,7 +50,7 @@ class Suite(Section):
             if section.when == "always" or accelerator:
                 resolved += _cost_cells(section, folders)
         if self.quality is not None:
-            resolved += _quality_cells(self.quality, folders)
+            resolved += _quality_cells(self.quality, f"suite {self.name}", folders)
         if not resolved:
             raise InputError(f"suite {self.name} has no cells to run here; give it a quality or a cost section")
         unique = {cell.key: cell for cell in resolved}
@@ -93,6 +93,8 @@ def parse(text: str, where: str, folder: Path = Path()) -> Suite:
 
 def validate(data: Mapping[str, Any], where: str, folder: Path = Path()) -> Suite:
     """A suite from plain data, its fields and every strategy and task name checked; task files are read."""
+    if data.keys() >= own.KEYS:
+        raise InputError(f"{where} describes a task, not a suite; run it with --tasks {where}")
     try:
         suite = Suite.model_validate(data)
     except ValidationError as error:
@@ -196,8 +198,8 @@ def _check_sizes(cells: list[CostCell]) -> None:
             )
 
 
-def _quality_cells(section: Quality, folders: Folders) -> list[QualityCell]:
-    """The cells of the quality section, seed by seed, the sizes of a task one after the other.
+def _quality_cells(section: Quality, where: str, folders: Folders) -> list[QualityCell]:
+    """The cells of the quality section of `where`, seed by seed, the sizes of a task one after the other.
 
     Raises InputError where the strategies of a task would not be searched with the same budget.
     """
@@ -206,25 +208,29 @@ def _quality_cells(section: Quality, folders: Folders) -> list[QualityCell]:
     cells: list[QualityCell] = []
     for seed, model, task in itertools.product(section.seeds, section.models, section.tasks):
         layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
-        for sized in _at_sizes({"pooling": pooling[model]} | _settings(layers)):
+        for sized in _at_sizes({"pooling": pooling[model]} | _settings(layers, where)):
             settings = sized | {"model": model, "task": task, "seed": seed}
-            cells += [_quality_cell(settings, name, _rate(section, layers, name)) for name in names]
+            cells += [_quality_cell(settings, name, _rate(section, layers, name, where)) for name in names]
     _check_budgets(cells)
     return cells
 
 
-def _settings(layers: list[Training]) -> dict[str, Any]:
-    """Settings of a model on a task, rates apart: the section's, overridden by the model's, then by the task's."""
+def _settings(layers: list[Training], where: str) -> dict[str, Any]:
+    """Settings of a model on a task, rates apart: the section's, overridden by the model's, then by the task's.
+
+    Raises InputError that names all of what is needed and set by none.
+    """
     settings: dict[str, Any] = {}
     for layer in layers:
         own = layer.model_dump(include=set(Training.model_fields) - RATES, exclude_none=True)
         for name in own.keys() & ALTERNATIVES.keys():
             settings.pop(ALTERNATIVES[name], None)
         settings |= own
-    if "epochs" not in settings and "steps" not in settings:
-        raise InputError("the quality section sets neither epochs nor steps")
-    if "batch_size" not in settings:
-        raise InputError("the quality section sets no batch_size")
+    needed = {"epochs or steps": "--epochs or --steps", "batch_size": "--batch-size"}
+    missing = [name for name in needed if not settings.keys() & {*name.split(" or ")}]
+    if missing:
+        options = " and ".join(needed[name] for name in missing)
+        raise InputError(f"{where} sets no {' and no '.join(missing)}; set in [quality] what is missing, or {options}")
     return {"epochs": None} | settings
 
 
@@ -272,7 +278,7 @@ def _check_budgets(cells: list[QualityCell]) -> None:
             )
 
 
-def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search:
+def _rate(section: Quality, layers: list[Training], strategy: str, where: str) -> float | Search:
     """The learning rate of a strategy, or the search for it: what the last layer that names the strategy says.
 
     A strategy with an argument that no layer names goes by its stem. Raises InputError where there is neither.
@@ -286,4 +292,10 @@ def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Se
             if name in searched:
                 rates = tuple(sorted(searched[name]))
                 return Search(method=section.search_method, rates=rates, seeds=tuple(section.search_seeds))
-    raise InputError(f"no learning rate for strategy {strategy!r}; set one with --learning-rate {strategy}=1e-3")
+    if any(layer.search for layer in layers):
+        hint = (
+            f"{where} searches the rates of others, so add one line to its search: {strategy!r} = [1e-3, 3e-3, 1e-2]"
+        )
+    else:
+        hint = f"set one with --learning-rate {strategy}=1e-3"
+    raise InputError(f"no learning rate for strategy {strategy!r}; {hint}")

@@ -9,17 +9,28 @@ from reports.verdict import Verdict, against, best_arm
 
 # A score that is known no better than this, in points of 100, tells few strategies apart.
 COARSE_POINTS = 5.0
+# Fewer than anybody fine-tunes an encoder with in earnest: the rate has hardly warmed up and come down.
+FEW_STEPS = 30
 
 
 def cautions(verdict: Verdict, marks: Marks) -> tuple[str, ...]:
     """Everything of one model that its figures do not show by themselves."""
-    scores = (text for task in verdict.model.tasks for text in task_cautions(task, marks))
+    tasks = verdict.model.tasks
+    scores = (
+        line for task in tasks for rule in (few_steps, few_examples, nothing_learned) for line in rule(task, marks)
+    )
     return (*scores, *unusable_times(verdict.shape, verdict.floor))
 
 
-def task_cautions(task: Task, marks: Marks) -> tuple[str, ...]:
-    """Everything of one task that its figures do not show by themselves."""
-    return (*few_examples(task, marks), *nothing_learned(task, marks))
+def few_steps(task: Task, marks: Marks) -> tuple[str, ...]:
+    """A line where no cell trained for FEW_STEPS optimizer steps; else nothing."""
+    most = max((result.steps for arm in task.arms for _, result in arm.results), default=FEW_STEPS)
+    if most >= FEW_STEPS:
+        return ()
+    return (
+        f"On {marks.named(task).text} each cell trained for {formats.count(most, 'step')} at most: too few to learn "
+        "from, so the scores say that the program runs, and nothing of the strategies.",
+    )
 
 
 def nothing_learned(task: Task, marks: Marks) -> tuple[str, ...]:
@@ -28,7 +39,7 @@ def nothing_learned(task: Task, marks: Marks) -> tuple[str, ...]:
     if full is None or frozen is None or task.headline is None:
         return ()
     headline = metric(task.headline)
-    lead = against(full, frozen, lambda result: result.headline_score)
+    lead = against(full, frozen, lambda result: result.headline_score, headline)
     if lead is None or lead.interval is None or (lead.decided and headline.merit(lead.mean) > headline.merit(0.0)):
         return ()
     mean, interval = formats.difference(headline, lead)

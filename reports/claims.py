@@ -92,7 +92,7 @@ def _lead(claim: Claim, task: Task) -> Difference | None:
     first, second = best_arm(task, claim.first), best_arm(task, claim.second)
     if first is None or second is None or task.headline is None:
         return None
-    found = against(first, second, _gap if claim.of_gap else _score)
+    found = against(first, second, _gap if claim.of_gap else _score, metric(task.headline))
     less_wins = claim.of_gap or metric(task.headline).higher_is_better is False
     if found is None or not less_wins:
         return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reports import bias_change, figures, formats, step_tables, sweep_figures, tables
 from reports import sweep as sweeping
-from reports.cautions import cautions, task_cautions
+from reports.cautions import cautions
 from reports.cheaper import cheaper
 from reports.claims import claims_table
 from reports.deployment import deployment_table
@@ -217,7 +217,6 @@ def _task(task: Task, verdict: Verdict, marks: Marks) -> TaskPart:
         name=marks.named(task).text,
         marks=task.marks,
         description=next(described, ""),
-        cautions=task_cautions(task, marks),
         tables=tuple((title, table) for title, table in shown if table is not None),
         pictures=_task_pictures(task, verdict, marks) if task.headline is not None else (),
     )

@@ -38,14 +38,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to, one line each: files written, files a submission lacks, and what to look at."""
+    """What an export came to, a line each: files written or replaced, those still lacking, and what to look at."""
 
     written: tuple[str, ...]
     missing: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"wrote {line}" for line in self.written]
+        lines = [*self.written]
         lines += [f"missing: {line}" for line in self.missing]
         lines += [f"warning: {line}" for line in self.warnings]
         if self.missing:
@@ -80,8 +80,9 @@ def export(
             missing.append(f"{submission.file}: no predictions of task {submission.task}{stale}")
             continue
         best = max(able, key=lambda one: one.merit)
+        verb = "replaced" if (to / submission.file).exists() else "wrote"
         warnings += _write(to / submission.file, submission, best, store)
-        written.append(f"{to / submission.file}: {_described(best, len(able), submission)}")
+        written.append(f"{verb} {to / submission.file}: {_described(best, len(able), submission)}")
     return Exported(tuple(written), tuple(missing), tuple(warnings))
 
 

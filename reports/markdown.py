@@ -75,7 +75,6 @@ def _proof(model: ModelPart, pictures: bool) -> list[str]:
             parts += [f"### {escape(title)}", table(source)]
     for task in model.tasks:
         parts += [f"## Task {escape(task.name)}{suffix}", escape(task.description), *map(escape, task.marks)]
-        parts += _cautions(task.cautions)
         for title, source in task.tables:
             parts += [f"### {title}", table(source)]
         parts += _pictures(task.pictures) if pictures else []

@@ -33,7 +33,6 @@ class TaskPart:
     name: str
     marks: tuple[str, ...]
     description: str
-    cautions: tuple[str, ...]
     tables: tuple[tuple[str, Table], ...]
     pictures: tuple[Picture, ...]
 

@@ -11,6 +11,7 @@ from reports.formats import metric
 from reports.run import Arm, Run, Task
 from reports.sentences import spelled
 from reports.statistics import paired_difference
+from reports.verdict import grain
 
 Value = Callable[[QualityResult], float | None]
 Pairs = Sequence[tuple[Record, Record]]
@@ -61,7 +62,9 @@ def _pairs(arm: Arm, after: Run) -> list[tuple[Record, Record]]:
 def _change(name: str, value: Value, place: Place, pairs: Pairs) -> Change:
     measured = [(value(a.quality), value(b.quality)) for a, b in pairs if a.quality and b.quality]
     both = [(a, b) for a, b in measured if a is not None and b is not None]
-    found = paired_difference({i: b for i, (_, b) in enumerate(both)}, {i: a for i, (a, _) in enumerate(both)})
+    examples = [record.quality.evaluation.examples for pair in pairs for record in pair if record.quality]
+    ours, theirs = ({i: pair[side] for i, pair in enumerate(both)} for side in (1, 0))
+    found = paired_difference(ours, theirs, grain=grain(metric(name), examples))
     if found is None:
         return missing(name, place, None, None, "a value is missing")
     before, after = (float(np.mean(side)) for side in zip(*both, strict=True))

@@ -15,6 +15,10 @@ from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 FEW = 5
+# Values that differ by less, relative to their size, are equal but for the rounding of floats.
+EQUAL = 1e-12
+# Standard deviation of the sum of two roundings to a grid, in steps of it: each has 1 / sqrt(12).
+ROUNDINGS = math.sqrt(2 / 12)
 # Forward, gradients of activations and gradients of weights are about a third of a step each, so that a strategy which
 # trains throughout the encoder saves a third at most: the ratio 1 / 1.5. A noise floor above that hides them all.
 UNUSABLE_FLOOR = math.log(1.5)
@@ -62,8 +66,8 @@ class Difference:
     def decided(self) -> bool:
         """Whether there is an interval and it leaves out 0.
 
-        Scores are counts over a split, so a few seeds may agree to the last digit by chance: an interval of no width
-        decides nothing below FEW seeds.
+        Where the grain of the scores is not known, a few seeds may agree to the last digit by chance: an interval of
+        no width decides nothing below FEW seeds.
         """
         if self.interval is None or (self.interval.half_width == 0 and self.n < FEW):
             return False
@@ -109,11 +113,16 @@ def summarize(values: Iterable[float | None]) -> Summary | None:
     return Summary(float(np.mean(kept)), sd, len(kept))
 
 
-def t_interval(values: Values, level: float = LEVEL) -> Interval | None:
-    """Student t interval of the mean; None for fewer than two values, zero width where all are equal."""
+def t_interval(values: Values, level: float = LEVEL, *, least_spread: float = 0.0) -> Interval | None:
+    """Student t interval of the mean, from a standard deviation of no less than `least_spread`.
+
+    None for fewer than two values; of zero width where all are equal but for rounding and no spread is asked for.
+    """
     if len(values) < 2:
         return None
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    equal = spread <= EQUAL * float(np.max(np.abs(values)))
+    spread = max(0.0 if equal else spread, least_spread)
     half = _t_quantile(len(values) - 1, level) * spread / math.sqrt(len(values))
     return Interval(mean - half, mean + half)
 
@@ -135,14 +144,23 @@ def welch_interval(before: Values, after: Values, level: float = LEVEL) -> Inter
 
 
 def paired_difference(
-    ours: Mapping[int, float | None], reference: Mapping[int, float | None], level: float = LEVEL
+    ours: Mapping[int, float | None],
+    reference: Mapping[int, float | None],
+    level: float = LEVEL,
+    *,
+    grain: float = 0.0,
 ) -> Difference | None:
-    """Ours minus reference over the seeds where both exist; None where they share none."""
+    """Ours minus reference over the seeds where both exist; None where they share none.
+
+    `grain` is the distance between neighbouring scores, such as 1 / examples of a share of examples. Seeds that agree
+    by luck show less spread than there is, so none below that of two roundings to the grain is believed.
+    """
     pairs = [(ours[seed], reference[seed]) for seed in sorted(ours.keys() & reference.keys())]
     differences = [difference(a, b) for a, b in pairs if a is not None and b is not None]
     if not differences:
         return None
-    return Difference(float(np.mean(differences)), t_interval(differences, level), len(differences))
+    interval = t_interval(differences, level, least_spread=grain * ROUNDINGS)
+    return Difference(float(np.mean(differences)), interval, len(differences))
 
 
 def round_ratio(steps: ArrayLike, reference: ArrayLike, floor: float | None = None) -> Ratio | None:
@@ -198,7 +216,7 @@ def share_half_width(share: float, n: int, level: float = LEVEL) -> float:
 
 def difference(a: float, b: float) -> float:
     """Return a - b, and 0 where that is below the resolution of a float: it is rounding, not a measurement."""
-    return 0.0 if math.isclose(a, b, rel_tol=1e-12) else a - b
+    return 0.0 if math.isclose(a, b, rel_tol=EQUAL) else a - b
 
 
 def _t_quantile(freedom: float, level: float) -> float:

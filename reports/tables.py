@@ -209,7 +209,7 @@ def _extra_columns(name: str, unit: Metric) -> tuple[Column, ...]:
 
 def _against(arm: Arm, reference: Arm | None, unit: Metric, value: Value) -> Cell:
     """The paired difference of `value` to full fine-tuning's."""
-    return difference_cell(unit, against(arm, reference, value), is_reference=arm is reference)
+    return difference_cell(unit, against(arm, reference, value, unit), is_reference=arm is reference)
 
 
 def _extra_score(name: str, result: QualityResult) -> float | None:

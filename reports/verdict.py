@@ -1,9 +1,10 @@
 """Verdict rows: for one model, what each strategy scores, costs and loses against full fine-tuning."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from bench.metrics import Metric
 from bench.record import CostCell
 from bench.results import CostResult, QualityResult
 from reports.formats import metric
@@ -144,21 +145,31 @@ def best_arm(task: Task, strategy: str) -> Arm | None:
     return max(arms, key=selection)
 
 
-def against(arm: Arm, reference: Arm | None, value: Value) -> Difference | None:
-    """`value` of an arm minus the reference arm's, paired by seed; None for the reference itself or without one."""
+def against(arm: Arm, reference: Arm | None, value: Value, unit: Metric) -> Difference | None:
+    """`value`, in `unit`, of an arm minus the reference arm's, paired by seed; None where there is no other."""
     if reference is None or arm is reference:
         return None
-    return paired_difference(arm.by_seed(value), reference.by_seed(value))
+    examples = [result.evaluation.examples for _, result in (*arm.results, *reference.results)]
+    return paired_difference(arm.by_seed(value), reference.by_seed(value), grain=grain(unit, examples))
+
+
+def grain(unit: Metric, examples: Collection[int]) -> float:
+    """How far apart neighbouring scores in `unit` lie on splits of so many examples; 0 where they are no shares.
+
+    It is that of a share of examples; those of words, F1 and correlations lie no farther apart than about this.
+    """
+    return 1 / min(examples) if examples and unit.unit == "fraction" else 0.0
 
 
 def score(arm: Arm, reference: Arm | None, headline: str | None) -> Score:
     """One arm against the reference arm of the same task, whose headline metric is `headline`."""
+    unit = metric(headline or "")
     return Score(
         headline,
         arm.by_seed(_headline),
         arm.by_seed(_gap),
-        against(arm, reference, _headline),
-        against(arm, reference, _gap),
+        against(arm, reference, _headline, unit),
+        against(arm, reference, _gap, unit),
         Counter(cell.record.status for cell in arm.cells if cell.record is not None and cell.record.status != "ok"),
         sum(cell.record is None for cell in arm.cells),
         arm is reference,

@@ -39,6 +39,10 @@ NAMED_COLUMNS: Mapping[Kind, tuple[str, str]] = {
     "tagging": ("words", "tags"),
 }
 
+# A file with both of these is meant to describe a task; one with any of the others to be a suite.
+KEYS = frozenset({"kind", "files"})
+SUITE_KEYS = frozenset({"quality", "cost"})
+
 Text = Annotated[str, Field(min_length=1)]
 ColumnNumber = Annotated[int, Field(strict=True)]
 
@@ -165,8 +169,11 @@ def read(path: Path) -> OwnTask:
 
     Raises InputError, naming the file, the field and what is wrong with it, also for a name of the program's own.
     """
+    data = parse_toml(read_text(path, "task"), str(path))
+    if SUITE_KEYS & data.keys():
+        raise InputError(f"{path} is a suite and describes no task; run it with: bitfit-bench run {path}")
     try:
-        description = Description.model_validate(parse_toml(read_text(path, "task"), str(path)))
+        description = Description.model_validate(data)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, (Description, Files, Columns, Hub))}") from None
     if description.name in TABLE:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from bench import harness
-from bench.cell import Cell, CostCell
+from bench.cell import CostCell
 from bench.measure import calibration
 from bench.measure.calibration import calibrate
 from bench.measure.memory import peak_of_step
-from bench.record import Manifest, Record
+from bench.record import Manifest
 from bench.session import Options, Session
 from bench.store import CALIBRATIONS, RunStore, suite_hash
+from silent import Silent
 
 CPU = torch.device("cpu")
 
@@ -24,16 +25,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "SAMPLE_SECONDS", 1e-4)
     monkeypatch.setattr(calibration, "LARGEST", calibration.SMALLEST)
     monkeypatch.setattr(calibration, "COPIED_BYTES", {"cpu": 2**16})
-
-
-class Silent:
-    """A listener that wants to know nothing."""
-
-    def begin(self, cell: Cell, what: str) -> None: ...
-
-    def advance(self, fraction: float, loss: float | None) -> None: ...
-
-    def finish(self, record: Record) -> None: ...
 
 
 def store_of(folder: Path, cells: list[CostCell]) -> RunStore:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,6 +80,8 @@ def records(folder: Path) -> list[dict[str, object]]:
         (["run", "--tasks", "cola"], "--data-dir"),
         (["run", "--tasks", "./none.toml"], "cannot read the task none.toml"),
         (["run", "--tasks", "cola", "--data-dir", "none"], "none"),
+        (["run", "--tasks", "./suite.toml"], "bitfit-bench run suite.toml"),
+        (["run", "./task.toml"], "--tasks task.toml"),
         (["report", "none"], "not a run folder"),
         (["export", "none", "--to", "out"], "not a run folder"),
         (["tensorboard", "none", "--to", "out"], "not a run folder"),
@@ -88,12 +91,24 @@ def records(folder: Path) -> list[dict[str, object]]:
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
     extra = ["--offline", "--cache-dir", str(tmp_path / "cache")] if arguments[0] == "run" else []
+    (tmp_path / "task.toml").write_text(TICKETS)
+    (tmp_path / "suite.toml").write_text('name = "mine"\n[quality]\n')
     ended = program(*arguments, *extra, folder=tmp_path)
     assert ended.returncode == 2, ended.stderr
     lines = ended.stderr.strip().splitlines()
     assert len(lines) == 1, ended.stderr
     assert said in lines[0]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run", "smoke"], ["plan"], ["predict", "none", "--text", "x"]])
+def test_without_the_packages_that_train_a_line_says_which_extra(arguments: list[str], tmp_path: Path) -> None:
+    for name in ("torch", "transformers", "datasets"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no module {name}', name='{name}')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ended = program(*arguments, folder=tmp_path, PYTHONPATH=path)
+    assert ended.returncode == 2
+    assert re.fullmatch(r"error: this command needs \w+: pip install 'bitfit-bench\[train\]'\n", ended.stderr)
 
 
 def test_no_archive_and_no_network_is_said(tmp_path: Path) -> None:
@@ -291,7 +306,7 @@ def test_tasks_that_users_bring_run_and_a_changed_file_is_noticed(command: list[
     (tmp_path / "tickets.csv").write_text("body,queue\n" + rows.replace("bill, 7", "bills, 7"))
     refused = program(*asked, folder=tmp_path)
     assert refused.returncode == 2
-    assert "data fingerprint" in refused.stderr
+    assert "data of task tickets" in refused.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_said(command: list[str], tmp_path: Path) -> None:

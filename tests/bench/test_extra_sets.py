@@ -115,7 +115,7 @@ def test_a_changed_extra_set_stops_a_run_from_being_resumed(data: Path, tiny_fol
     harness.check_unchanged(store, session(data, tiny_folder, tmp_path))
     path = data / "glue" / "MNLI" / "dev_mismatched.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace("mismatched 7", "mismatched 70"), encoding="utf-8")
-    with pytest.raises(InputError, match="data fingerprint"):
+    with pytest.raises(InputError, match="data of task"):
         harness.check_unchanged(store, session(data, tiny_folder, tmp_path))
 
 

@@ -196,7 +196,7 @@ def test_a_changed_test_file_stops_a_run_that_predicts_it_from_being_resumed(
         harness.check_unchanged(store, session(predict_test=True))
     path = copy / "glue" / "RTE" / "test.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace("dev sentence 7", "dev sentence 70"), encoding="utf-8")
-    with pytest.raises(InputError, match="test fingerprint"):
+    with pytest.raises(InputError, match="test files of task rte"):
         harness.check_unchanged(stores[True], session(predict_test=True))
     harness.check_unchanged(stores[True], session())
     harness.check_unchanged(stores[False], session(predict_test=True))

@@ -14,11 +14,12 @@ from own_task_files import TAGS, TEXT, bring, describe
     ("change", "said"),
     [
         (("[files]", 'metric = "f1"\n[files]'), "unknown key 'metric'; did you mean 'metrics'?"),
+        (('metrics = ["', 'metrcs = ["'), "unknown key 'metrcs'; did you mean 'metrics'?"),
         (("evaluation", "evalation"), "unknown key 'files.evalation'; did you mean 'evaluation'?"),
         (("text = ", "txt = "), "unknown key 'columns.txt'; did you mean 'text'?"),
         (('name = "tickets"', 'name = "my tickets"'), "name: String should match pattern"),
         (('name = "tickets"', 'name = "cola"'), "'cola' is a task of the program's own; choose another name"),
-        (('"classification"', '"classify"'), "kind: Input should be 'classification', 'regression' or 'tagging'"),
+        (('"classification"', '"classify"'), "kind: should be 'classification', 'regression' or 'tagging'"),
         (('"macro_f1"', '"span_f1"'), "metrics: 'span_f1' is none of accuracy, f1, macro_f1"),
         (('"macro_f1"', '"accuracy"'), "metrics and labels may name each thing once"),
         (("test.csv", "test.xlsx"), "files: evaluation = 'test.xlsx' has none of the endings .csv"),
@@ -106,5 +107,5 @@ def test_cells_hold_the_name_of_a_task_and_never_its_path(tmp_path: Path) -> Non
 
 
 def test_a_suite_cannot_smuggle_in_a_description() -> None:
-    with pytest.raises(InputError, match=r"own_tasks\.x: Input should be an instance of OwnTask"):
+    with pytest.raises(InputError, match=r"own_tasks\.x: should be an instance of OwnTask"):
         suite.parse(SUITE + '[own_tasks.x]\npath = "y"\n', "here")

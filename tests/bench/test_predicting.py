@@ -39,7 +39,8 @@ USES = {
     "squad2": Use("tiny-bert", "span", "cls", 2, 32, pair=True, unanswerable=True),
 }
 LABELS = {"cola": ("bad", "good"), "topics": ("a", "b", "c"), "tags": ("X", "Y", "Z"), "squad2": ("start", "end")}
-TEXTS = ["the cat sat on the mat", "a dog ran home, it did"]
+# A line separator, which ends no line of a file and must end none of the output.
+TEXTS = ["the cat sat on the mat", "a dog\u2028ran home, it did"]
 CONTEXT = "the dog ran to the old house on the hill. it was cold there. nobody sat on the mat at home."
 
 
@@ -384,6 +385,14 @@ def test_merging_writes_an_encoder_that_any_program_reads(
 
     with pytest.raises(InputError, match="exists already"):
         merging.merge(path, to, model=str(tiny_folder), cache_dir=tmp_path)
+
+
+def test_a_folder_that_only_seems_new_is_refused_and_leaves_none(
+    written: dict[str, tuple[Path, TaskModel]], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="exists already"):
+        merging.merge(written["cola"][0], tmp_path / "new" / "..", model=None, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_merged_leaves_no_folder(

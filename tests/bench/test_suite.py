@@ -93,7 +93,7 @@ def test_full_fine_tuning_is_timed_twice_and_more_is_measured_on_an_accelerator(
         (('name = "mine"', 'name = "mine'), "is not TOML"),
         (('"questions"', '"question"'), "questions"),
         (("full = 1e-4\n", ""), "no learning rate for strategy 'full'"),
-        (("epochs = 2\n", ""), "sets neither epochs nor steps"),
+        (("epochs = 2\n", ""), "sets no epochs or steps; set in [quality] what is missing, or --epochs or --steps"),
         (("epochs = 2\n", "epochs = 2\nsteps = 9\n"), "quality: set either epochs or steps, not both"),
         (("epochs = 2\n", "epochs = 2\nsteps = 0\n"), "quality.steps"),
         (("epochs = 3", "epochs = 3\nsteps = 9"), "quality.task.pos-synthetic: set either epochs or steps"),

@@ -105,13 +105,23 @@ def test_where_a_frozen_encoder_does_as_well_nothing_was_learned(
     assert said(make_run(tmp_path / "alone", alone)) == ()
 
 
-def test_few_examples_are_said_in_the_verdict_and_in_the_section(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("steps", "told"), [(29, True), (30, False)])
+def test_training_of_a_few_steps_is_said_to_tell_nothing_of_strategies(steps: int, told: bool, tmp_path: Path) -> None:
+    def alter(record: Record) -> Record:
+        found = record.quality and record.quality.model_copy(update={"steps": steps})
+        return record.model_copy(update={"quality": found})
+
+    found = said(make_run(tmp_path / "run", Plan(**vars(QUESTIONS) | {"alter": alter})))
+    assert any("trained for 29 steps at most" in line for line in found) == told
+
+
+def test_few_examples_are_said_once_beside_the_verdict(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", Plan(alter=scored(20, 0.8)))
     html = page.write(folder, figures=False).read_text(encoding="utf-8")
-    assert html.count("questions is scored on 20 examples") == 2
-    assert html.count("pos-synthetic † is scored on 20 examples") == 2
+    assert html.count("questions is scored on 20 examples") == 1
+    assert html.count("pos-synthetic † is scored on 20 examples") == 1
     assert html.index("is scored on 20 examples") < html.index("<table")
-    assert (folder / "report.md").read_text(encoding="utf-8").count("**Caution:** questions is scored on") == 2
+    assert (folder / "report.md").read_text(encoding="utf-8").count("**Caution:** questions is scored on") == 1
     out = StringIO()
     Console(file=out, width=400).print(terminal.verdict(folder))
     assert out.getvalue().count("questions is scored on 20 examples") == 1

@@ -230,3 +230,34 @@ def test_a_ratio_must_clear_the_noise_floor(factor: float, floor: float | None, 
     found: Ratio | None = round_ratio(factor * wobble * reference, reference, floor)
     assert found is not None
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("examples", [27, 100, 872])
+def test_two_seeds_that_differ_by_the_same_example_decide_nothing(examples: int) -> None:
+    full = {0: 20 / examples, 1: 21 / examples}
+    ours = {0: 19 / examples, 1: 20 / examples}
+    for grain in (0.0, 1 / examples):
+        found = paired_difference(ours, full, grain=grain)
+        assert found is not None
+        assert not found.decided
+
+
+def test_a_large_difference_is_decided_although_two_seeds_agree_on_it() -> None:
+    found = paired_difference({0: 0.50, 1: 0.52}, {0: 0.80, 1: 0.82}, grain=0.01)
+    assert found is not None
+    assert found.decided
+    assert found.interval is not None
+    # t(1) = 12.706 times 0.01 * sqrt(1 / 6) / sqrt(2).
+    assert found.interval.half_width == pytest.approx(12.7062 * 0.01 * 0.408248 / 1.414214, rel=1e-4)
+
+
+@given(values, st.floats(0, 1))
+def test_a_grain_never_narrows_an_interval(sample: list[float], grain: float) -> None:
+    zero = dict.fromkeys(range(len(sample)), 0.0)
+    plain = paired_difference(dict(enumerate(sample)), zero)
+    coarse = paired_difference(dict(enumerate(sample)), zero, grain=grain)
+    assert plain is not None
+    assert coarse is not None
+    assert coarse.mean == plain.mean
+    if plain.interval is not None and coarse.interval is not None:
+        assert coarse.interval.half_width >= plain.interval.half_width * (1 - 1e-9)
