@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["fp32", "tf32", "bf16"]
 Pooling = Literal["cls", "mean", "last"]
+Attention = Literal["sdpa", "eager"]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -140,7 +141,8 @@ class CostCell(_Cell):
     """Time and weigh one training step of one model and strategy at one fixed batch shape.
 
     `replicate` 1 is the second full fine-tuning of the A/A pair. `labels` is the width of the head. `budget` and
-    `match` are those of a quality cell.
+    `match` are those of a quality cell. `attention` of None is torch's fused one where the architecture has it;
+    `gradient_checkpointing` has each layer keep its input alone and compute the rest again in the backward pass.
     """
 
     kind: Literal["cost"] = "cost"
@@ -161,6 +163,14 @@ class CostCell(_Cell):
     warmup_steps: Positive = 2
     budget: Share | None = None
     match: str | None = None
+    attention: Attention | None = None
+    gradient_checkpointing: bool = False
+
+    @property
+    def setting(self) -> str:
+        """What is asked of the step beside its shape, in words: 'eager attention, checkpointing'; '' for nothing."""
+        attention = () if self.attention is None else (f"{self.attention} attention",)
+        return ", ".join((*attention, *(("checkpointing",) if self.gradient_checkpointing else ())))
 
 
 Planned = Annotated[QualityCell | CostCell, Field(discriminator="kind")]

@@ -1,8 +1,10 @@
 """Cost cells: groups timed interleaved, then each cell weighed once in a fresh process."""
 
+import hashlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ from bench.measure.nvml import find_card
 from bench.measure.time import Instruments, Timing, time_group
 from bench.measure.validity import Watch, disturbances, throttled
 from bench.outcome import Outcome, failure
+from bench.profiles import slug
 from bench.results import CostResult, MemoryPeak
 from bench.timing import PhaseSeconds, StepTimes, Validity
 from bench.training import PHASES
@@ -48,11 +51,16 @@ class TimedGroup:
 
 
 def run_group(
-    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, on_turn: Callable[[CostCell, str], None]
+    cells: Sequence[CostCell],
+    encoder: Encoder,
+    device: torch.device,
+    on_turn: Callable[[CostCell, str], None],
+    snapshots: Path | None = None,
 ) -> dict[str, Outcome]:
     """Time and weigh the cells of one group; returns an outcome a key.
 
-    `on_turn(cell, what)` is called before each timing turn and each memory measurement.
+    `on_turn(cell, what)` is called before each timing turn and each memory measurement. A snapshot of the memory of
+    each cell is written into the folder `snapshots` where one is named and the device keeps a history.
     """
     name = uuid.uuid4().hex[:12]
     timed = _time(cells, encoder, device, lambda cell: on_turn(cell, "time"))
@@ -63,9 +71,15 @@ def run_group(
             outcomes[cell.key] = _failed(failed, cell, encoder, device)
             continue
         on_turn(cell, "memory")
-        figures = Figures(*_weigh(cell, encoder, device), _count(cell, encoder, device))
+        snapshot = None if snapshots is None else snapshots / snapshot_name(cell)
+        figures = Figures(*_weigh(cell, encoder, device, snapshot), _count(cell, encoder, device))
         outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
+
+
+def snapshot_name(cell: CostCell) -> str:
+    """The file of a cell's memory snapshot: its strategy and the beginning of the sha256 of its key."""
+    return f"{slug(cell.strategy)}-{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.json.gz"
 
 
 def _failed(error: Exception, cell: CostCell, encoder: Encoder, device: torch.device) -> Outcome:
@@ -120,13 +134,13 @@ def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
         return None, first_line(error)
 
 
-def _weigh(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Weight, Weight]:
+def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None) -> tuple[Weight, Weight]:
     """Peak memory as measured and as forecast; the second full fine-tuning is not weighed twice."""
     if cell.replicate:
         return (None, AGAIN), (None, AGAIN)
     forecast = _forecast(cell, encoder, device)
     try:
-        return (measure_peak(cell, encoder, device), None), forecast
+        return (measure_peak(cell, encoder, device, snapshot), None), forecast
     except (torch.OutOfMemoryError, MemoryFailureError) as error:
         return (None, str(error)), forecast
 

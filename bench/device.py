@@ -17,11 +17,13 @@ Mark = Any
 class Device(Protocol):
     """What measuring asks of a device.
 
-    `counts_memory` says whether it has an allocator that counts; where it has none, both peaks are None.
+    `counts_memory` says whether it has an allocator that counts; where it has none, its figures are None.
+    `keeps_history` says whether that allocator can tell what it did.
     """
 
     torch_device: torch.device
     counts_memory: bool
+    keeps_history: bool
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
@@ -38,6 +40,19 @@ class Device(Protocol):
     def peak_reserved_bytes(self) -> int | None:
         """The most bytes the allocator held since `reset_peak`."""
 
+    def reserved_bytes(self) -> int | None:
+        """The bytes the allocator holds now."""
+
+    def free_bytes(self) -> int | None:
+        """The bytes of the device that no process holds; None where it does not tell."""
+
+    def history(self, work: Callable[[], object]) -> dict[str, Any] | None:
+        """What the allocator holds after `work` and what it did meanwhile; None where it keeps no history.
+
+        In the layout of torch's memory snapshots: 'segments' with their blocks, 'device_traces' with each allocation
+        and release and the Python frames it came from.
+        """
+
     def mark(self) -> Mark:
         """The moment at which the device comes to what it is given next; costs no wait."""
 
@@ -50,6 +65,7 @@ class CpuDevice:
 
     torch_device = torch.device("cpu")
     counts_memory = False
+    keeps_history = False
 
     def synchronize(self) -> None:
         """Nothing to wait for."""
@@ -65,6 +81,15 @@ class CpuDevice:
 
     def peak_reserved_bytes(self) -> None:
         """Not counted."""
+
+    def reserved_bytes(self) -> None:
+        """Not counted."""
+
+    def free_bytes(self) -> None:
+        """Memory that is free is no measure of a process here: files are kept in it."""
+
+    def history(self, work: Callable[[], object]) -> None:
+        """Not kept."""
 
     def mark(self) -> float:
         """Now."""
@@ -82,6 +107,7 @@ class AcceleratorDevice:
 
     def __init__(self, device: torch.device) -> None:
         self.torch_device = device
+        self.keeps_history = device.type == "cuda"
 
     def synchronize(self) -> None:
         """Wait for every stream of the device."""
@@ -102,6 +128,28 @@ class AcceleratorDevice:
     def peak_reserved_bytes(self) -> int:
         """The allocator's figure."""
         return torch.accelerator.max_memory_reserved(self.torch_device)
+
+    def reserved_bytes(self) -> int:
+        """The allocator's figure."""
+        return torch.accelerator.memory_reserved(self.torch_device)
+
+    def free_bytes(self) -> int | None:
+        """The driver's figure, where torch has a way to ask for it."""
+        ask = getattr(torch.get_device_module(self.torch_device), "mem_get_info", None)
+        return None if ask is None else int(ask(self.torch_device)[0])
+
+    def history(self, work: Callable[[], object]) -> dict[str, Any] | None:
+        """Of CUDA and ROCm alone, whose allocator records what it does while it is told to."""
+        if not self.keeps_history:
+            return None
+        torch.cuda.memory._record_memory_history(stacks="python", device=self.torch_device)
+        try:
+            work()
+            self.synchronize()
+            found: dict[str, Any] = torch.cuda.memory._snapshot(self.torch_device)
+        finally:
+            torch.cuda.memory._record_memory_history(enabled=None)
+        return found
 
     def mark(self) -> torch.Event:
         """An event recorded on the current stream."""

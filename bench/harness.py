@@ -16,7 +16,7 @@ from bench.budget import budget_of
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
 from bench.errors import InputError
 from bench.measure.calibration import calibrate
-from bench.measure.subject import KIND, cost_config
+from bench.measure.subject import KIND, cost_config, cost_shapes
 from bench.models import check_length, shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
@@ -27,6 +27,7 @@ from bench.store import RunStore
 from strategies.interface import Context
 
 ERROR_LOG = "errors.log"
+SNAPSHOTS = "snapshots"
 
 
 class Listener(Protocol):
@@ -64,11 +65,16 @@ def preflight(cells: Sequence[Planned], session: Session) -> None:
         session.encoder(model)
     for trained in quality_cells:
         session.splits(trained)
-    pairs = {(cell.kind, cell.model, cell.strategy): cell for cell in cells}
-    for cell in pairs.values():
+    tried = {(cell.kind, cell.model, cell.strategy, _setting(cell)): cell for cell in cells}
+    for cell in tried.values():
         _try_strategy(cell, session)
     for cell in cells:
         _check_length(cell, session)
+
+
+def _setting(cell: Planned) -> tuple[object, ...]:
+    """What a cell asks of its model beside the architecture's own way, which the model may not have."""
+    return (cell.attention, cell.gradient_checkpointing) if isinstance(cell, CostCell) else ()
 
 
 def _check_length(cell: Planned, session: Session) -> None:
@@ -105,10 +111,10 @@ def _check_sizes(cells: Iterable[QualityCell], session: Session) -> None:
 def _try_strategy(cell: Planned, session: Session) -> None:
     """Apply a strategy to a model of the cell's architecture that holds no memory."""
     if isinstance(cell, QualityCell):
-        config, kind, outputs = session.pristine(cell).encoder.config, session.task(cell.task).kind, 2
+        kind = session.task(cell.task).kind
+        model = shape_only(session.pristine(cell).encoder.config, kind, 2, cell.pooling)
     else:
-        config, kind, outputs = cost_config(cell, session.encoder(cell.model)), KIND, cell.labels
-    model = shape_only(config, kind, outputs, cell.pooling)
+        kind, model = KIND, cost_shapes(cell, cost_config(cell, session.encoder(cell.model)))
     context = Context(np.random.default_rng(0), budget=budget_of(cell, model, kind))
     strategies.resolve(cell.strategy)(model, context)
 
@@ -197,10 +203,11 @@ class _Runner:
             self.listener.begin(cell, what)
             self.listener.advance(what, next(count) / turns, None)
 
+        options = self.session.options
+        snapshots = self.store.folder / SNAPSHOTS if options.memory_snapshots else None
         try:
-            outcomes = cost.run_group(
-                cells, self.session.encoder(cells[0].model), self.session.options.device, on_turn
-            )
+            encoder = self.session.encoder(cells[0].model)
+            outcomes = cost.run_group(cells, encoder, options.device, on_turn, snapshots)
         except Exception as error:
             outcomes = {cell.key: failure(error) for cell in cells}
         share = (time.monotonic() - begin) / len(cells)

@@ -181,12 +181,14 @@ def with_dropout(config: PretrainedConfig, hidden: float | None, attention: floa
 
 
 def attention_of(config: PretrainedConfig) -> str:
-    """The attention a model of this configuration is built with: torch's fused one where the architecture has it.
+    """The attention a model of this configuration is built with: the one it asks for, or its architecture's best.
 
-    Raises InputError for an architecture that is not known.
+    That is torch's fused one, 'sdpa', where the architecture has it. Raises InputError for an architecture that is not
+    known.
     """
     # Asked for, transformers refuses sdpa where it is lacking; left to itself, it may choose something else.
-    return "sdpa" if getattr(_architecture(config), "_supports_sdpa", False) else "eager"
+    best = "sdpa" if getattr(_architecture(config), "_supports_sdpa", False) else "eager"
+    return config._attn_implementation or best
 
 
 def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> PreTrainedModel:

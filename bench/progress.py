@@ -20,7 +20,8 @@ def describe(cell: Cell, *, sized: bool = False) -> str:
     """A cell in a few words, where `sized` with the size of its training set."""
     if isinstance(cell, CostCell):
         again = " (A/A)" if cell.replicate else ""
-        return f"cost {cell.model} {cell.batch_size}x{cell.length} {cell.strategy}{again}"
+        setting = f" {cell.setting}," if cell.setting else ""
+        return f"cost {cell.model} {cell.batch_size}x{cell.length}{setting} {cell.strategy}{again}"
     size = f" on {cell.train_examples or 'all'} examples" if sized else ""
     if isinstance(cell, TrialCell):
         return f"trial {cell.task} {cell.strategy} rate {cell.learning_rate:g} seed {cell.seed}{size}"

@@ -240,7 +240,10 @@ class MemoryPeak(Frozen):
 
     `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
     tensors on a CPU and in a forecast. `resident_before_bytes` is what the process held before the model was built:
-    libraries mostly. Figures that do not exist on a device are None.
+    libraries mostly. On an accelerator `fragmentation_bytes` is what its allocator held beyond what it handed out,
+    peak to peak, and `context_bytes` what the process held of the device beyond its allocator: the device's context,
+    loaded kernels, memory of libraries. Figures that do not exist on a device are None; `context_reason` says why the
+    context of an accelerator is.
     """
 
     method: Literal["allocator", "live tensors", "forecast"]
@@ -248,6 +251,9 @@ class MemoryPeak(Frozen):
     peak_reserved_bytes: int | None
     resident_high_water_bytes: int | None
     resident_before_bytes: int | None = None
+    fragmentation_bytes: int | None = None
+    context_bytes: int | None = None
+    context_reason: str | None = None
     attribution: MemoryAttribution | None = None
 
 

@@ -64,6 +64,9 @@ def run(
     allow_busy: Annotated[
         bool, typer.Option("--allow-busy", help="Time steps although other work runs on the GPU.")
     ] = False,
+    memory_snapshot: Annotated[
+        bool, typer.Option("--memory-snapshot", help="Write what the GPU's allocator did in a step of each cost cell.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never reach for the network.")] = False,
     skip: Annotated[str | None, typer.Option(help="Leave out the 'cost' or the 'quality' cells.")] = None,
 ) -> None:
@@ -115,6 +118,7 @@ def run(
         keep_deltas=keep_deltas,
         predict_test=predict_test,
         allow_busy=allow_busy,
+        memory_snapshot=memory_snapshot,
         offline=offline,
         model_folders=folders,
         command=sys.argv[1:],

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench import harness, runs
 from bench.cell import CostCell, QualityCell
+from bench.device import device_of
 from bench.environment import choose_device, prepare
 from bench.errors import Exit
 from bench.measure.validity import refuse_busy_card
@@ -41,6 +42,7 @@ class Request:
     keep_deltas: bool = False
     predict_test: bool = False
     allow_busy: bool = False
+    memory_snapshot: bool = False
     offline: bool = False
     model_folders: Mapping[str, Path] | None = None
     command: Sequence[str] = ()
@@ -53,7 +55,7 @@ def run(request: Request, console: Console) -> Exit:
     prepare(device, {cell.precision for cell in cells}, request.threads)
     if not request.allow_busy and any(isinstance(cell, CostCell) for cell in cells):
         refuse_busy_card(device)
-    timeout = request.suite.timeout_minutes
+    timeout, keeps_history = request.suite.timeout_minutes, device_of(device).keeps_history
     session = Session(
         Options(
             device=device,
@@ -65,8 +67,11 @@ def run(request: Request, console: Console) -> Exit:
             timeout_seconds=None if timeout is None else 60 * timeout,
             keep_deltas=request.keep_deltas,
             predict_test=request.predict_test,
+            memory_snapshots=request.memory_snapshot and keeps_history,
         )
     )
+    if request.memory_snapshot and not keeps_history:
+        console.print(f"note: {device} keeps no history of its memory, so no snapshots are written", highlight=False)
     found = formats.count(len(cells), "cell")
     name = title(request.suite.name, cells, request.command)
     console.print(

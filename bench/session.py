@@ -30,6 +30,7 @@ class Options:
     timeout_seconds  most the training of a quality cell may take, or None
     keep_deltas      leave deltas in the run folder after their audit
     predict_test     predict the official test rows of tasks that have some
+    memory_snapshots write what the allocator did in a step of each cost cell
     """
 
     device: torch.device
@@ -41,6 +42,7 @@ class Options:
     timeout_seconds: float | None = None
     keep_deltas: bool = False
     predict_test: bool = False
+    memory_snapshots: bool = False
 
 
 @dataclass(frozen=True)

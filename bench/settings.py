@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-from bench.cell import Fraction, Pooling, Positive, Precision, Rate, Seed, Share
+from bench.cell import Attention, Fraction, Pooling, Positive, Precision, Rate, Seed, Share
 
 Item = TypeVar("Item")
 Names = Annotated[list[str], Field(min_length=1)]
@@ -106,7 +106,10 @@ class Quality(Training):
 
 
 class Cost(Section):
-    """A matrix of cost cells: every model x strategy x shape, each shape [batch size, length]."""
+    """A matrix of cost cells: every model x strategy x shape, each shape [batch size, length].
+
+    `attention` and `gradient_checkpointing` are one value a section; two sections give both.
+    """
 
     when: Literal["always", "accelerator"] = "always"
     models: Names
@@ -118,3 +121,5 @@ class Cost(Section):
     steps_per_round: Positive | None = None
     budget: Share | None = None
     match: str | None = None
+    attention: Attention | None = None
+    gradient_checkpointing: bool = False

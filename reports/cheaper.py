@@ -113,15 +113,17 @@ def _time(cost: Cost, full: Cost | None) -> list[str]:
     if theirs is None or theirs.flops == 0:
         return [measured, "The arithmetic of full fine-tuning was not counted"]
     ratio = ours.flops / theirs.flops
-    text = f"{formats.plain_ratio(ratio)} of its arithmetic: {_remaining(ours, theirs, _share(cost))}"
+    text = f"{formats.plain_ratio(ratio)} of its arithmetic: {_remaining(ours, theirs, cost)}"
     joint = " and" if cost.ratio is not None else "; it takes"
     return [f"{measured}{joint} {text}", *_beyond(cost, ratio, ours.moved_bytes / theirs.moved_bytes)]
 
 
-def _remaining(ours: Arithmetic, full: Arithmetic, share: float | None) -> str:
+def _remaining(ours: Arithmetic, full: Arithmetic, cost: Cost) -> str:
     """What of full fine-tuning's arithmetic is left and what is saved, in shares of it."""
     forward, backward = ours.forward_flops / full.flops, ours.backward_flops / full.flops
+    share, again = _share(cost), cost.timed.cell.gradient_checkpointing
     frozen = " through frozen layers" if share is not None and share < 0.5 else ""
+    frozen += " and what it computes again" if again else ""
     kept = [f"the forward pass ({formats.plain_ratio(forward)})"] * (forward >= TOLD)
     kept += [f"the backward pass{frozen} ({formats.plain_ratio(backward)})"] * (backward >= TOLD)
     left = f"{_join(kept)} {'remain' if len(kept) > 1 else 'remains'}" if kept else "next to nothing remains"
@@ -134,7 +136,7 @@ def _remaining(ours: Arithmetic, full: Arithmetic, share: float | None) -> str:
         what = "both passes"
     elif backward < TOLD:
         what = "the backward pass"
-    elif ours.backward_flops >= THROUGHOUT * ours.forward_flops:
+    elif ours.backward_flops >= (THROUGHOUT + again) * ours.forward_flops:
         what = "gradients of weights"
     else:
         what = "gradients of weights, and the backward pass where nothing below trains"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bench.results import MEMORY_PARTS, CostResult, MemoryAttribution
+from bench.results import MEMORY_PARTS, CostResult, MemoryAttribution, MemoryPeak
 from reports import formats
 from reports.palette import label
 from reports.run import Shape
@@ -12,6 +12,10 @@ from reports.verdict import place
 CAPTION = (
     "The peak of a step and what it consists of: activations are what the forward pass leaves for the backward pass, "
     "workspace is what single operations need, residual what nothing of this explains. A forecast knows shapes alone."
+)
+BESIDE = (
+    "On the device besides: what the allocator held beyond what it handed out, peak to peak, and what the process "
+    "held beyond its allocator."
 )
 
 
@@ -38,7 +42,23 @@ def memory_table(shape: Shape, order: Mapping[str, int]) -> Table | None:
     )
     rows = tuple(_row(*one, most) for one in known)
     reasons = dict.fromkeys(r.forecast_reason for _, r, _, _ in known if r.forecast_reason is not None)
-    return Table(" ".join([CAPTION, *(f"No forecast: {reason}." for reason in reasons)]), columns, rows)
+    captions = [CAPTION, *(f"No forecast: {reason}." for reason in reasons)]
+    weighed = [result.memory for _, result, _, _ in known if result.memory is not None]
+    if any(memory.fragmentation_bytes is not None for memory in weighed):
+        columns += tuple(Column(title, "", "on the device besides") for title in ("fragmentation", "context"))
+        rows = tuple((*row, *_beside(memory)) for row, memory in zip(rows, weighed, strict=True))
+        unknown = dict.fromkeys(memory.context_reason for memory in weighed if memory.context_reason is not None)
+        captions += [BESIDE, *(f"No context: {reason}." for reason in unknown)]
+    return Table(" ".join(captions), columns, rows)
+
+
+def _beside(memory: MemoryPeak) -> tuple[Cell, Cell]:
+    """What an accelerator holds beside tensors."""
+    fragmentation, context = (
+        Cell(formats.MISSING if size is None else formats.size(size))
+        for size in (memory.fragmentation_bytes, memory.context_bytes)
+    )
+    return fragmentation, context
 
 
 def _row(strategy: str, result: CostResult, peak: int, parts: MemoryAttribution, most: int) -> tuple[Cell, ...]:

@@ -37,6 +37,8 @@ OWN = (
     "match",
 )
 IDENTITY = ("kind", "model", "precision", "task", "strategy")
+# What the name of a batch shape tells of its cells.
+SHAPED = ("batch_size", "length", "attention", "gradient_checkpointing")
 # Tasks that differ in this alone are one task at several sizes: a sweep.
 SIZE = "train_examples"
 
@@ -297,13 +299,19 @@ def _arms(scored: Sequence[Scored]) -> tuple[Arm, ...]:
 
 def _shapes(timed: Sequence[Timed]) -> tuple[Shape, ...]:
     # A suite measures a strategy at one size in a shape, and only some strategies have one to choose.
-    given = ("strategy", "replicate", "batch_size", "length", "budget", "match", *POOLED, *IDENTITY)
+    given = ("strategy", "replicate", "budget", "match", *SHAPED, *POOLED, *IDENTITY)
     rest = [name for name in CostCell.model_fields if name not in given]
     return tuple(
-        Shape(_label(f"{batch} \N{MULTIPLICATION SIGN} {length} tokens", variant), tuple(own))
-        for (batch, length), members in _group(timed, lambda one: (one.cell.batch_size, one.cell.length))
+        Shape(_label(place, variant), tuple(own))
+        for place, members in _group(timed, lambda one: _place(one.cell))
         for variant, own in _by_variant(members, rest)
     )
+
+
+def _place(cell: CostCell) -> str:
+    """What a cost cell is a step of, in words. Attention and checkpointing are named wherever they are asked for."""
+    shape = f"{cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length} tokens"
+    return f"{shape}, {cell.setting}" if cell.setting else shape
 
 
 def _label(name: str, variant: str) -> str:

@@ -180,7 +180,8 @@ def describe(record: Record) -> str:
         size = "" if cell.train_examples is None else f", {formats.count(cell.train_examples, 'example')}"
         return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}{size}"
     again = " (again)" if cell.replicate else ""
-    return f"{cell.model}, cost at {cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length}, {cell.strategy}{again}"
+    shape = f"{cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length}"
+    return ", ".join(filter(None, (f"{cell.model}, cost at {shape}", cell.setting, f"{cell.strategy}{again}")))
 
 
 def _name(arm: Arm) -> Cell:

@@ -25,9 +25,10 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     """Begin with standard normal values.
 
     Raises StrategyError where the architecture is not known or its attention takes no keys and values from outside,
-    or the prefix leaves the text no position.
+    the prefix leaves the text no position, or under gradient checkpointing.
     """
     base = base_of(model, context)
+    _check_checkpointing(base.module)
     if "past_key_values" not in inspect.signature(type(base.module).forward).parameters:
         raise StrategyError(
             f"the attention of the {base} takes no keys and values from outside; use prompt, or a BERT, RoBERTa, "
@@ -55,11 +56,15 @@ def _put_in_front(
 
     Raises StrategyError under gradient checkpointing, which leaves out what went before when it computes again.
     """
-    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in encoder.modules())
-    if encoder.training and checkpointed:
-        raise StrategyError("prefix cannot train with gradient checkpointing, which drops keys and values of before")
+    if encoder.training:
+        _check_checkpointing(encoder)
     states = encoder.get_parameter(NAME)
     past = DynamicCache()
     for layer, (key, value) in enumerate(states):
         past.update(rows(key, inputs), rows(value, inputs), layer)
     return arguments, {**room.lengthened(inputs, states.shape[3]), "past_key_values": past}
+
+
+def _check_checkpointing(encoder: nn.Module) -> None:
+    if any(getattr(module, "gradient_checkpointing", False) for module in encoder.modules()):
+        raise StrategyError("prefix cannot train with gradient checkpointing, which drops keys and values of before")

@@ -20,8 +20,8 @@ from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.errors import first_line
-from bench.measure.subject import KIND, cost_config, cost_stepper, random_batch
-from bench.models import attention_of, shape_only, with_dropout
+from bench.measure.subject import KIND, cost_config, cost_shapes, cost_stepper, random_batch
+from bench.models import attention_of, with_dropout
 from bench.scoring import task_loss
 from bench.training import Stepper
 from strategies.interface import Context
@@ -65,7 +65,7 @@ def fake_stepper(
     config = cost_config(cell, encoder)
     if accelerator and attention_of(config) == "sdpa":
         config = with_dropout(config, None, 0.0)
-    model = shape_only(config, KIND, cell.labels, cell.pooling)
+    model = cost_shapes(cell, config)
     context = Context(
         np.random.default_rng(cell.mask_seed),
         total_steps=cell.warmup_steps + cell.steps_per_round,

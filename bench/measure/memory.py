@@ -5,6 +5,7 @@ its standard input and writes a `MemoryPeak`, or what went wrong, as JSON to its
 """
 
 import dataclasses
+import gzip
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,19 +35,31 @@ RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD
 WARMUP_STEPS = 2
 FORECAST_WARMUP_STEPS = 1
 TIMEOUT_SECONDS = 1800
+# A page of a GPU's memory: free memory that changed by no more than that is the same.
+SAME_FREE_BYTES = 2 * 2**20
 
 
 class MemoryFailureError(RuntimeError):
     """The step could not be run in the fresh process; the message says why."""
 
 
-def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device) -> MemoryPeak:
+def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None = None) -> MemoryPeak:
     """The peak of one step of `cell` on `device`, measured in a fresh process.
 
-    Raises torch.OutOfMemoryError where that process ran out of memory, MemoryFailureError for any other end.
+    That process writes what the allocator did in one more step to `snapshot`, where a path is given and the device
+    keeps such a history. Raises torch.OutOfMemoryError where that process ran out of memory, MemoryFailureError for
+    any other end.
     """
-    folder = None if encoder.folder is None else str(encoder.folder)
-    request = {"cell": cell.model_dump(), "folder": folder, "device": str(device), "threads": torch.get_num_threads()}
+    door = device_of(device)
+    free = door.free_bytes()
+    request = {
+        "cell": cell.model_dump(),
+        "folder": None if encoder.folder is None else str(encoder.folder),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "free_bytes": free,
+        "snapshot": None if snapshot is None else str(snapshot.absolute()),
+    }
     environment = os.environ | RETURN_FREED_MEMORY if device.type == "cpu" else None
     try:
         child = subprocess.run(  # noqa: S603
@@ -60,15 +74,37 @@ def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device) -> Memo
     except subprocess.TimeoutExpired:
         raise MemoryFailureError(f"the memory measurement took longer than {TIMEOUT_SECONDS} s") from None
     if child.returncode == 0:
-        return MemoryPeak.model_validate_json(child.stdout)
+        return _undisturbed(MemoryPeak.model_validate_json(child.stdout), free, door.free_bytes())
     reason = (child.stderr.strip().splitlines() or [f"the process ended with status {child.returncode}"])[-1]
     if child.returncode == -9 or "OutOfMemoryError" in reason or "can't allocate memory" in reason:
         raise torch.OutOfMemoryError(reason)
     raise MemoryFailureError(reason)
 
 
-def peak_of_step(cell: CostCell, encoder: Encoder, device: torch.device) -> MemoryPeak:
-    """The peak of one step, in this process, after warm-up steps that create gradients and optimizer state."""
+def _undisturbed(found: MemoryPeak, before: int | None, after: int | None) -> MemoryPeak:
+    """`found` without its context where another process took or gave memory of the device meanwhile.
+
+    What was free before the fresh process began is free again when it has ended, if nobody else was at work.
+    """
+    if found.context_bytes is None or before is None or after is None or abs(after - before) <= SAME_FREE_BYTES:
+        return found
+    reason = (
+        f"another process changed the free memory of the device by {abs(after - before) / 2**20:,.0f} MiB meanwhile"
+    )
+    return found.model_copy(update={"context_bytes": None, "context_reason": reason})
+
+
+def peak_of_step(
+    cell: CostCell,
+    encoder: Encoder,
+    device: torch.device,
+    free_bytes: int | None = None,
+    snapshot: Path | None = None,
+) -> MemoryPeak:
+    """The peak of one step, in this process, after warm-up steps that create gradients and optimizer state.
+
+    `free_bytes` is what was free on the device before this process had anything of it; None where that is not known.
+    """
     before = _resident_bytes("VmRSS")
     set_matmul(cell.precision)
     base = cost_base(cell, encoder)
@@ -80,20 +116,60 @@ def peak_of_step(cell: CostCell, encoder: Encoder, device: torch.device) -> Memo
     for step in range(WARMUP_STEPS):
         stepper(batch, step)
     door = device_of(device)
-    return _accelerator_peak(stepper, batch, door) if door.counts_memory else _cpu_peak(stepper, batch, before)
+    if not door.counts_memory:
+        return _cpu_peak(stepper, batch, before)
+    found = _accelerator_peak(stepper, batch, door, free_bytes)
+    if snapshot is not None:
+        history = door.history(lambda: stepper(batch, WARMUP_STEPS + 2))
+        if history is not None:
+            write_snapshot(snapshot, cell, history)
+    return found
 
 
-def _accelerator_peak(stepper: Stepper, batch: Mapping[str, Tensor], device: Device) -> MemoryPeak:
+def write_snapshot(path: Path, cell: CostCell, history: Mapping[str, Any]) -> None:
+    """Write an allocator's history as gzip JSON, with the key of its cell; the folder is made where it is not there.
+
+    What JSON has no form for is written as text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        json.dump({"cell": cell.key, **history}, file, default=str)
+
+
+def _accelerator_peak(
+    stepper: Stepper, batch: Mapping[str, Tensor], device: Device, free_bytes: int | None
+) -> MemoryPeak:
     allocated, reserved = peaks_of(device, lambda: stepper(batch, WARMUP_STEPS))
     if allocated is None:
         raise MemoryFailureError(f"{device.torch_device} counts no memory")
+    context, reason = _context(device, free_bytes)
     return MemoryPeak(
         method="allocator",
         peak_allocated_bytes=allocated,
         peak_reserved_bytes=reserved,
         resident_high_water_bytes=None,
         attribution=attribution(live_peak(stepper, batch, WARMUP_STEPS + 1), allocated),
+        fragmentation_bytes=None if reserved is None else reserved - allocated,
+        context_bytes=context,
+        context_reason=reason,
     )
+
+
+def _context(device: Device, before: int | None) -> tuple[int | None, str | None]:
+    """What this process holds of the device beyond its allocator, or None and the reason why that is not told.
+
+    It is the free memory that went since `before`, when this process held nothing of the device, less what its
+    allocator holds now.
+    """
+    free, reserved = device.free_bytes(), device.reserved_bytes()
+    if free is None or reserved is None:
+        return None, f"{device.torch_device.type} does not tell how much of its memory is free"
+    if before is None:
+        return None, "what was free before this process began is not known"
+    held = before - free - reserved
+    if held < 0:
+        return None, "another process gave memory of the device back meanwhile"
+    return held, None
 
 
 def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None) -> MemoryPeak:
@@ -195,7 +271,9 @@ def main() -> None:
     device = torch.device(request["device"])
     prepare(device, {cell.precision}, request["threads"])
     folders = {cell.model: Path(request["folder"])} if request["folder"] else {}
-    sys.stdout.write(peak_of_step(cell, encoders.find(cell.model, folders), device).model_dump_json())
+    snapshot = Path(request["snapshot"]) if request["snapshot"] else None
+    encoder = encoders.find(cell.model, folders)
+    sys.stdout.write(peak_of_step(cell, encoder, device, request["free_bytes"], snapshot).model_dump_json())
 
 
 if __name__ == "__main__":

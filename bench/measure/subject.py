@@ -2,18 +2,29 @@
 
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 import strategies
 from bench.audit import trainable_counts
 from bench.cell import CostCell
 from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
-from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, configure
+from bench.models import (
+    HEAD_PREFIX,
+    TaskModel,
+    attention_of,
+    build_model,
+    config_encoder,
+    configure,
+    shape_only,
+)
 from bench.results import Counts
 from bench.scoring import task_loss
 from bench.tasks.base import HeadKind
@@ -25,19 +36,53 @@ KIND: HeadKind = "classification"
 
 
 def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
-    """The configuration a cost cell is built from: the table's, or that of the encoder's folder."""
+    """The configuration a cost cell is built from: the table's, or that of the encoder's folder.
+
+    Raises InputError where there is none, or where its architecture lacks what the cell asks for.
+    """
     fields = encoder.config
     if fields is None and encoder.folder is not None:
         fields = folder_config(encoder.folder)
     if fields is None:
         raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
-    return configure(fields, cell.hidden_dropout, cell.attention_dropout)
+    config = configure(fields, cell.hidden_dropout, cell.attention_dropout)
+    if cell.attention == "sdpa" != attention_of(config):
+        raise InputError(
+            f"{cell.model} is a {config.model_type} model, which has no sdpa attention; leave attention out or set "
+            "it to 'eager'"
+        )
+    if cell.attention is not None:
+        config._attn_implementation = cell.attention
+    return config
 
 
 def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:
     """The model with random weights and a new head, before any strategy, on the CPU."""
     module = config_encoder(cost_config(cell, encoder), KIND, cell.pooling)
-    return build_model(module, KIND, cell.labels, cell.pooling, seed=0)
+    return _as_asked(build_model(module, KIND, cell.labels, cell.pooling, seed=0), cell)
+
+
+def cost_shapes(cell: CostCell, config: PretrainedConfig) -> TaskModel:
+    """The model of `cost_base`, of a configuration at hand, on the meta device, where it holds no memory."""
+    return _as_asked(shape_only(config, KIND, cell.labels, cell.pooling), cell)
+
+
+def _as_asked(model: TaskModel, cell: CostCell) -> TaskModel:
+    """`model`, whose layers keep their input alone where the cell has it so. Raises InputError where they cannot."""
+    if not cell.gradient_checkpointing:
+        return model
+    layers = [module for module in model.encoder.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise InputError(
+            f"{cell.model} is a {model.encoder.config.model_type} model, which has no gradient checkpointing; leave "
+            "gradient_checkpointing out"
+        )
+    # The library's own switch would also have the embeddings' output take gradients, for the sake of the reentrant
+    # kind, and so would make strategies that train near the top alone pay for a backward pass through everything.
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+    return model
 
 
 def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device, budget: int | None = None) -> Applied:

@@ -59,6 +59,16 @@ def test_cost_keys_tell_the_two_full_fine_tunings_apart() -> None:
     assert cell.model_copy(update={"replicate": 1}).key == f"{cell.key} replicate=1"
 
 
+def test_attention_and_checkpointing_are_in_a_key_where_they_are_asked_for_and_told_in_words() -> None:
+    plain = CostCell(model="bert-base", strategy="full", batch_size=32, length=128)
+    assert plain.setting == ""
+    other = plain.model_copy(update={"attention": "eager", "gradient_checkpointing": True})
+    assert other.key == f"{plain.key} attention=eager gradient_checkpointing=true"
+    assert other.setting == "eager attention, checkpointing"
+    with pytest.raises(ValidationError, match="attention"):
+        CostCell(**plain.model_dump() | {"attention": "flash"})
+
+
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_tasks_never_share_a_key(first: str, second: str) -> None:
     keys = {QualityCell(**REQUIRED | {"task": name}).key for name in (first, second)}

@@ -1,19 +1,31 @@
 """The door to the device: what is asked of it, and in which order, shown on one that writes it down."""
 
+import gzip
+import io
+import json
+import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from torch.cuda import _memory_viz
 
+from bench import cost, running, suite
 from bench.cell import CostCell
 from bench.device import AcceleratorDevice, CpuDevice, device_of, peaks_of
 from bench.encoders import Encoder
+from bench.errors import InputError
 from bench.measure import swap
 from bench.measure.energy import Meter
-from bench.measure.memory import WARMUP_STEPS, peak_of_step
+from bench.measure.memory import WARMUP_STEPS, measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
 from bench.measure.time import Instruments, PhaseMarks, time_group
+from bench.results import MemoryPeak
+from bench.session import Session
 from bench.timing import Surroundings
 from bench.training import END, PHASES, Stepper
 from fake_device import FakeDevice, note_steps
@@ -88,11 +100,128 @@ def test_peaks_are_counted_from_after_the_warm_up_and_read_when_the_step_is_done
     note_steps(device, monkeypatch)
     monkeypatch.setattr("bench.measure.memory.device_of", lambda _: device)
     found = peak_of_step(FULL, TINY, CPU)
-    measured = ["synchronize", "reset_peak", "step", "synchronize", "peak_allocated", "peak_reserved"]
+    measured = [
+        "synchronize",
+        "reset_peak",
+        "step",
+        "synchronize",
+        "peak_allocated",
+        "peak_reserved",
+        "free",
+        "reserved",
+    ]
     attributed = ["step"]  # One more step says what the peak consists of; its own peak is nobody's.
     assert device.calls == [*["step"] * WARMUP_STEPS, *measured, *attributed]
     assert (found.method, found.peak_allocated_bytes, found.peak_reserved_bytes) == ("allocator", 2000, 3000)
     assert found.resident_high_water_bytes is None
+    assert found.fragmentation_bytes == 1000
+    assert (found.context_bytes, found.context_reason) == (
+        None,
+        "what was free before this process began is not known",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "context", "reason"),
+    [
+        (12_800, 300, None),
+        (12_500, 0, None),
+        (12_400, None, "another process gave memory of the device back meanwhile"),
+    ],
+)
+def test_the_context_is_what_is_gone_from_the_device_and_not_the_allocator_s(
+    before: int, context: int | None, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.measure.memory.device_of", lambda _: FakeDevice())
+    found = peak_of_step(FULL, TINY, CPU, free_bytes=before)
+    assert (found.context_bytes, found.context_reason) == (context, reason)
+
+
+@pytest.mark.parametrize(("after", "kept"), [(2**30, True), (2**30 - 2**21, True), (2**30 - 10 * 2**20, False)])
+def test_a_context_is_not_told_where_another_process_was_at_work(
+    after: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peak = peak_of_step(FULL, TINY, CPU).model_copy(update={"context_bytes": 5})
+    free, asked = iter([2**30, after]), []
+
+    class Busy(FakeDevice):
+        def free_bytes(self) -> int:
+            return next(free)
+
+    def child(*_: object, input: str, **__: object) -> subprocess.CompletedProcess[str]:  # noqa: A002
+        asked.append(json.loads(input))
+        return subprocess.CompletedProcess("", 0, peak.model_dump_json(), "")
+
+    monkeypatch.setattr("bench.measure.memory.device_of", lambda _: Busy())
+    monkeypatch.setattr("subprocess.run", child)
+    found = measure_peak(FULL, TINY, CPU)
+    assert asked[0]["free_bytes"] == 2**30, "as it was before the process began"
+    if kept:
+        assert (found.context_bytes, found.context_reason) == (5, None)
+    else:
+        reason = "another process changed the free memory of the device by 10 MiB meanwhile"
+        assert (found.context_bytes, found.context_reason) == (None, reason)
+
+
+def test_a_snapshot_is_of_a_step_of_its_own_and_torch_s_viewer_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, path = FakeDevice(), tmp_path / "snapshots" / "full.json.gz"
+    note_steps(device, monkeypatch)
+    monkeypatch.setattr("bench.measure.memory.device_of", lambda _: device)
+    found = peak_of_step(FULL, TINY, CPU, snapshot=path)
+    assert found.peak_allocated_bytes == 2000
+    assert device.calls[-5:] == ["step", "record", "step", "synchronize", "snapshot"], "behind all that is measured"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        read = json.load(file)
+    assert read["cell"] == FULL.key
+    assert read["segments"][0]["segment_pool_id"] == [0, 0]
+    assert read["allocator_settings"] == {"device": "cpu"}
+    assert "1 entries" in _memory_viz.trace(read)  # type: ignore[no-untyped-call]
+    assert "segments: 1" in _memory_viz.segsum(read)  # type: ignore[no-untyped-call]
+
+
+def test_every_cell_of_a_group_has_a_snapshot_but_the_one_that_is_not_weighed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+
+    def measure(cell: CostCell, _: Encoder, __: torch.device, snapshot: Path | None) -> MemoryPeak:
+        paths.append(snapshot)
+        return peak_of_step(cell, TINY, CPU)
+
+    monkeypatch.setattr("bench.cost.measure_peak", measure)
+    cells = [FULL, *(FULL.model_copy(update=changed) for changed in ({"strategy": "bitfit:query"}, {"replicate": 1}))]
+    cost.run_group(cells, TINY, CPU, lambda *_: None, tmp_path / "snapshots")
+    cost.run_group(cells[:1], TINY, CPU, lambda *_: None)
+    assert paths[2] is None, "not unless it is asked for"
+    assert [path.parent for path in paths[:2] if path] == [tmp_path / "snapshots"] * 2
+    assert [bool(re.fullmatch(r"(full|bitfit-query)-[0-9a-f]{16}\.json\.gz", p.name)) for p in paths[:2] if p] == [
+        True
+    ] * 2
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_device_without_a_history_is_told_of_once_and_asked_for_nothing(
+    keeps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Session] = []
+
+    def stop(_: object, session: Session) -> None:
+        found.append(session)
+        raise InputError("far enough")
+
+    monkeypatch.setattr("bench.harness.preflight", stop)
+    monkeypatch.setattr(running, "device_of", lambda _: FakeDevice(keeps_history=keeps))
+    output = io.StringIO()
+    request = running.Request(
+        suite=suite.load("smoke"), cache_dir=tmp_path, runs_dir=tmp_path, device="cpu", memory_snapshot=True
+    )
+    with pytest.raises(InputError, match="far enough"):
+        running.run(request, Console(file=output, width=200))
+    said = "note: cpu keeps no history of its memory, so no snapshots are written"
+    assert output.getvalue().count(said) == (not keeps)
+    assert [session.options.memory_snapshots for session in found] == [keeps]
 
 
 def test_a_swap_is_timed_between_synchronisations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +242,11 @@ def test_a_swap_is_timed_between_synchronisations(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cpu_has_no_allocator_that_counts() -> None:
     device = device_of(CPU)
+    assert (device.reserved_bytes(), device.free_bytes(), device.history(pytest.fail)) == (None, None, None)
     assert isinstance(device, CpuDevice)
     assert not device.counts_memory
     assert peaks_of(device, lambda: None) == (None, None)
+    assert not device.keeps_history
     first, second = device.mark(), device.mark()
     assert device.seconds_between(first, second) == second - first >= 0
 
@@ -141,7 +272,7 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
 
         return call
 
-    figures = {"max_memory_allocated": 5, "max_memory_reserved": 8}
+    figures = {"max_memory_allocated": 5, "max_memory_reserved": 8, "memory_reserved": 7}
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", *figures):
         monkeypatch.setattr(torch.accelerator, name, note(name, figures.get(name)))
     monkeypatch.setattr(torch, "Event", Event)
@@ -152,6 +283,7 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
     begin, end = device.mark(), device.mark()
     assert device.seconds_between(begin, end) == 0.0125, "events tell milliseconds"
     device.empty_cache()
+    assert device.reserved_bytes() == 7
     assert calls == [
         ("synchronize", second),
         ("reset_peak_memory_stats", second),
@@ -161,7 +293,34 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
         ("max_memory_reserved", second),
         *[("event", second, True), ("record",)] * 2,
         ("empty_cache",),
+        ("memory_reserved", second),
     ]
+
+
+def test_a_history_is_recorded_while_a_step_runs_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    second = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: calls.append(("synchronize", device)))
+    monkeypatch.setattr(torch.cuda.memory, "_record_memory_history", lambda **options: calls.append(options))
+    monkeypatch.setattr(torch.cuda.memory, "_snapshot", lambda device: {"taken of": device})
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (11, 80) if device == second else None)
+    device = device_of(second)
+    assert device.free_bytes() == 11
+    assert device.history(lambda: calls.append("work")) == {"taken of": second}
+    begin, end = {"stacks": "python", "device": second}, {"enabled": None}
+    assert calls == [begin, "work", ("synchronize", second), end]
+    calls.clear()
+    with pytest.raises(ZeroDivisionError):
+        device.history(lambda: 1 / 0)
+    assert calls == [begin, end]
+
+
+def test_an_accelerator_that_cannot_tell_is_asked_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_device_module", lambda _: object())
+    device = device_of(torch.device("mps"))
+    assert not device.keeps_history
+    assert device.free_bytes() is None
+    assert device.history(pytest.fail) is None
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])

@@ -48,6 +48,15 @@ def test_full_fine_tuning_computes_three_times_what_forward_does() -> None:
     assert full.flops == full.forward_flops + full.backward_flops
 
 
+@pytest.mark.parametrize("strategy", ["full", "bitfit", "frozen"])
+def test_checkpointing_computes_the_layers_again_where_something_below_trains(strategy: str) -> None:
+    plain, sparing = counted(strategy), counted(strategy, gradient_checkpointing=True)
+    again = LINEAR + 2 * PRODUCT_OF_SCORES if strategy != "frozen" else 0
+    assert sparing.forward_flops == plain.forward_flops
+    assert sparing.backward_flops == plain.backward_flops + again
+    assert strategy == "frozen" or sparing.saved_bytes < plain.saved_bytes / 2
+
+
 def test_bitfit_computes_no_gradient_of_a_weight_but_the_heads() -> None:
     bitfit = counted("bitfit")
     assert bitfit.forward_flops == FORWARD

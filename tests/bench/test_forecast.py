@@ -48,7 +48,12 @@ def both(cell: CostCell, encoder: Encoder) -> tuple[MemoryPeak, MemoryPeak]:
 def test_the_forecast_is_the_measurement(
     strategy: str, family: str, tiny_configs: dict[str, PretrainedConfig]
 ) -> None:
-    cell, encoder = cost_cell(strategy, tiny_configs[family].to_dict())
+    check_forecast(*cost_cell(strategy, tiny_configs[family].to_dict()))
+
+
+def check_forecast(cell: CostCell, encoder: Encoder) -> None:
+    """The forecast agrees with a measured step, or says that it takes values."""
+    strategy = cell.strategy
     if strategy in NEEDS_VALUES:
         with pytest.raises(NoShapesError, match=f"strategy '{strategy.replace('+', '.')}' needs more than shapes"):
             forecast_peak(cell, encoder)
@@ -57,6 +62,34 @@ def test_the_forecast_is_the_measurement(
     drawn = cell.model_copy(update={"strategy": CHOSEN_BY_VALUE.get(strategy, strategy)})
     measured = peak_of_step(drawn, encoder, CPU)
     assert forecast.peak_allocated_bytes == pytest.approx(measured.peak_allocated_bytes, rel=0.01)
+
+
+@pytest.mark.parametrize("strategy", [name for name in ALONE if name != "prefix"])
+def test_the_forecast_is_the_measurement_under_checkpointing(
+    strategy: str, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    check_forecast(*cost_cell(strategy, tiny_configs["bert"].to_dict(), gradient_checkpointing=True))
+
+
+@pytest.mark.parametrize(("strategy", "family"), [("full", "albert"), ("bitfit", "bert"), ("random_uniform", "gpt2")])
+def test_the_forecast_is_the_measurement_with_slow_attention(
+    strategy: str, family: str, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    asked = {"attention": "eager", "attention_dropout": 0.0}
+    check_forecast(*cost_cell(strategy, tiny_configs[family].to_dict(), **asked))
+
+
+def test_checkpointing_lowers_the_peak_and_slow_attention_raises_it(
+    tiny_configs: dict[str, PretrainedConfig],
+) -> None:
+    def peak(**fields: Any) -> int:
+        shape = {"batch_size": 8, "length": 32, "attention_dropout": 0.0}
+        return forecast_peak(
+            *cost_cell("full", tiny_configs["bert"].to_dict(), **shape, **fields)
+        ).peak_allocated_bytes
+
+    assert peak(gradient_checkpointing=True) < 0.7 * peak()
+    assert peak(attention="eager") > 1.1 * peak()
 
 
 def test_the_peak_of_full_fine_tuning_adds_up(tiny_configs: dict[str, PretrainedConfig]) -> None:

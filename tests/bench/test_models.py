@@ -15,6 +15,7 @@ from bench.batching import encode
 from bench.cell import CostCell, QualityCell
 from bench.encoders import default_pooling
 from bench.errors import DataError, InputError
+from bench.measure.subject import cost_base
 from bench.models import TaskModel, attention_of, build_model, config_encoder, configure, load_encoder, with_dropout
 from bench.record import Manifest, Record
 from bench.session import Options, Session
@@ -127,6 +128,33 @@ def test_dropout_is_set_under_every_family_s_names(
 def test_a_model_without_such_dropout_says_so() -> None:
     with pytest.raises(InputError, match="llama has none of hidden_dropout_prob, "):
         with_dropout(configure({"model_type": "llama", **SIZES}, None, None), 0.1, None)
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "said"),
+    [
+        ("deberta-v3", {"attention": "sdpa"}, "deberta-v2 model, which has no sdpa attention; leave attention out or"),
+        ("albert", {"gradient_checkpointing": True}, "albert model, which has no gradient checkpointing; leave"),
+    ],
+)
+def test_what_an_architecture_does_not_have_is_refused_before_anything_runs(
+    family: str, asked: dict[str, Any], said: str, family_folder: Folder, tmp_path: Path
+) -> None:
+    session = Session(Options(CPU, tmp_path, None, offline=True, model_folders={family: family_folder(family)}))
+    plain = CostCell(model=family, strategy="full", batch_size=2, length=8)
+    harness.preflight([plain], session)
+    with pytest.raises(InputError, match=said):
+        harness.preflight([plain.model_copy(update=asked), plain], session)
+
+
+def test_the_attention_that_is_asked_for_is_built_and_told(family_folder: Folder, tmp_path: Path) -> None:
+    session = Session(Options(CPU, tmp_path, None, offline=True, model_folders={"albert": family_folder("albert")}))
+    cell = CostCell(model="albert", strategy="full", batch_size=2, length=8, attention="eager")
+    built = cost_base(cell, session.encoder("albert"))
+    assert built.encoder.config._attn_implementation == session.conditions(cell).attention == "eager"
+    plain = session.conditions(cell.model_copy(update={"attention": None}))
+    assert plain.attention == "sdpa"
+    assert plain.model_fingerprint == session.conditions(cell).model_fingerprint, "it is the same model"
 
 
 @pytest.mark.parametrize("family", ["deberta-v3", "albert", "gpt2"])

@@ -418,6 +418,18 @@ def test_an_unknown_strategy_to_match_is_refused(section: str) -> None:
         suite.parse(TEXT.replace(f"{section}\n", f'{section}\nmatch = "bitfot"\n'), "here")
 
 
+def test_attention_and_checkpointing_are_a_section_s_and_two_sections_make_two_groups() -> None:
+    section = '[[cost]]\nmodels = ["minilm"]\nstrategies = ["bitfit"]\nshapes = [[4, 16]]\n'
+    asked = f'{section}attention = "eager"\ngradient_checkpointing = true\n'
+    named = 'name = "two"\ndescription = "Two sections."\n'
+    cells = suite.parse(f"{named}{section}{asked}", "here").cells(accelerator=False)
+    update = {"attention": "eager", "gradient_checkpointing": True}
+    assert cells[3:] == [cell.model_copy(update=update) for cell in cells[:3]]
+    for wrong in ('attention = "flash"', 'attention = ["eager"]', "gradient_checkpointing = 1"):
+        with pytest.raises(InputError, match=wrong.partition(" ")[0]):
+            suite.parse(f"{named}{section}{wrong}\n", "here")
+
+
 def test_two_budgets_in_one_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     section = '[[cost]]\nmodels = ["minilm"]\nstrategies = ["random_uniform"]\nshapes = [[4, 16]]\n'
     monkeypatch.setitem(strategies.TABLE, "random_uniform", SIZED)

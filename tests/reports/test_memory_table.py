@@ -64,6 +64,27 @@ def test_records_of_old_have_no_such_table(tmp_path: Path) -> None:
     assert memory_table(shape(tmp_path, replace(PLAN, alter=without)), ORDER) is None
 
 
+def test_what_an_accelerator_holds_beside_tensors_has_columns_of_its_own(tmp_path: Path) -> None:
+    plain = table(shape(tmp_path / "cpu"))
+    assert plain.columns[-1].title == "forecast", "a CPU has neither"
+
+    def on_a_card(record: Record) -> Record:
+        assert record.cost is not None
+        assert record.cost.memory is not None
+        known = {"fragmentation_bytes": 20 * 2**20, "context_bytes": 500 * 2**20}
+        unknown = {"fragmentation_bytes": 0, "context_reason": "another process was at work"}
+        changed = known if record.cell.strategy == "full" else unknown
+        memory = record.cost.memory.model_copy(update={"method": "allocator", **changed})
+        return record.model_copy(update={"cost": record.cost.model_copy(update={"memory": memory})})
+
+    found = table(shape(tmp_path / "card", replace(PLAN, alter=on_a_card)))
+    assert [column.title for column in found.columns[-2:]] == ["fragmentation", "context"]
+    full, bitfit = found.rows
+    assert [mebibytes(cell.text) for cell in full[-2:]] == [20, 500]
+    assert (bitfit[-2].text.split()[0], bitfit[-1].text) == ("0", "n/a")
+    assert found.caption.endswith("No context: another process was at work.")
+
+
 def test_the_page_shows_it(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", PLAN)
     assert "what its memory holds" in page.write(folder).read_text(encoding="utf-8")

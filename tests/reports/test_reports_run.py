@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bench.record import InputError, QualityCell, Record
-from reports import run
+from reports import compare, page, run
 from reports.run import Model
 from reports.sentences import Marks, sentences
-from reports.verdict import Row, Verdict, judge
+from reports.verdict import Row, Verdict, judge, shape_costs
 from synthetic_run import Plan, cost_cell, failed, make_run, only, quality_cell
 
 
@@ -149,6 +149,29 @@ def test_times_of_different_groups_are_never_divided(tmp_path: Path) -> None:
     assert cost is not None
     assert cost.ratio is None
     assert cost.why == "full fine-tuning was not timed in the same rounds"
+
+
+def test_attention_and_checkpointing_make_groups_of_their_own_each_against_its_own_full(tmp_path: Path) -> None:
+    asked: tuple[dict[str, object], ...] = ({}, {"attention": "eager"}, {"gradient_checkpointing": True})
+    folder = make_run(tmp_path / "run", quality=False, strategies=("full", "bitfit"), asked=asked)
+    (model,) = run.load(folder).models
+    shape = "16 \N{MULTIPLICATION SIGN} 64 tokens"
+    assert [found.label for found in model.shapes] == [shape, f"{shape}, eager attention", f"{shape}, checkpointing"]
+    medians = []
+    for found in model.shapes:
+        full, bitfit, again = shape_costs(found)
+        assert again.timed.cell.replicate == 1
+        assert full.median_seconds is not None
+        assert bitfit.ratio is not None
+        assert bitfit.ratio.value == pytest.approx(0.62, rel=0.1), "of full fine-tuning of the same sort"
+        medians.append(full.median_seconds)
+    assert medians[2] == pytest.approx(medians[0] * 4 / 3, rel=0.1)
+    text = page.write(folder).read_text(encoding="utf-8")
+    assert f"{shape}, checkpointing" in text
+    assert "what it computes again" in text
+    limits = [compare.parse_limit("step_ratio=+5%")]
+    places = {change.place.where for change in compare.compare([folder, folder], limits).sides[0].changes}
+    assert len({where for where in places if "tokens" in where}) == 3
 
 
 def test_a_failed_audit_keeps_its_scores_out(tmp_path: Path) -> None:

@@ -243,6 +243,10 @@ def test_prefix_is_refused_under_gradient_checkpointing(tiny_model: TinyModel, t
     with pytest.raises(StrategyError, match="prefix cannot train with gradient checkpointing"):
         model(**tiny_batch)
     model.eval()(**tiny_batch)
+    other = tiny_model("bert")
+    other.encoder.gradient_checkpointing_enable()  # type: ignore[no-untyped-call]
+    with pytest.raises(StrategyError, match="prefix cannot train with gradient checkpointing"):
+        apply("prefix", other)
 
 
 @pytest.mark.parametrize(("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "albert", "gpt2")])
