@@ -75,7 +75,7 @@ def _change(name: str, value: Value, place: Place, pairs: Pairs) -> Change:
         return Change(name, place, before, after, None, found.n, "incomparable", reason)
     standing: Standing = "clear" if found.decided or found.mean == 0 else "unclear"
     if standing == "unclear":
-        reason = "the interval includes 0" if found.interval else "one shared seed gives no interval"
+        reason = found.doubt
     return Change(name, place, before, after, found.interval, found.n, standing, reason)
 
 

@@ -81,14 +81,13 @@ def _reference(row: Row, verdict: Verdict, names: Mapping[str, Named]) -> str:
 def _judged(row: Row, names: Mapping[str, Named]) -> str:
     compared = {task: score.difference for task, score in row.scores.items() if score.difference is not None}
     decided = [task for task, found in compared.items() if found.decided]
-    open_ = [task for task, found in compared.items() if not found.decided and found.interval is not None]
-    single = [task for task, found in compared.items() if found.interval is None]
     alone = {task: score for task, score in row.scores.items() if score.difference is None and score.summary}
     first = [_difference(row.scores[task], names[task], first=task == decided[0]) for task in decided]
     texts = [", ".join(filter(None, (_join(first), *_costs(row, bool(decided)))))]
-    for reason, tasks in (("the interval includes 0", open_), ("one shared seed gives no interval", single)):
+    for doubt in sorted({found.doubt for found in compared.values() if found.doubt is not None}, reverse=True):
+        tasks = [task for task, found in compared.items() if found.doubt == doubt]
         parts = [_difference(row.scores[task], names[task], first=task == tasks[0]) for task in tasks]
-        texts.append(f"Undecided, since {reason}: {_join(parts)}" if parts else "")
+        texts.append(f"Undecided, since {doubt}: {_join(parts)}")
     texts.append(f"Without a score of full fine-tuning to compare: {_levels(alone, names)}" if alone else "")
     return _close([*filter(None, texts), *_lacking(row, names)])
 

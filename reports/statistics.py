@@ -64,14 +64,21 @@ class Difference:
 
     @property
     def decided(self) -> bool:
-        """Whether there is an interval and it leaves out 0.
+        """Whether there is an interval and it leaves out 0."""
+        return self.doubt is None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the difference is undecided; None where it is decided.
 
         Where the grain of the scores is not known, a few seeds may agree to the last digit by chance: an interval of
         no width decides nothing below FEW seeds.
         """
-        if self.interval is None or (self.interval.half_width == 0 and self.n < FEW):
-            return False
-        return not self.interval.includes(0.0)
+        if self.interval is None:
+            return "one shared seed gives no interval"
+        if self.interval.includes(0.0):
+            return "the interval includes 0"
+        return "so few seeds agree by chance" if self.interval.half_width == 0 and self.n < FEW else None
 
 
 @dataclass(frozen=True)
