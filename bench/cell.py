@@ -137,6 +137,12 @@ class QualityCell(_TrainingCell):
 TrainingCell = QualityCell | TrialCell
 
 
+def setting_of(attention: Attention | None, gradient_checkpointing: bool) -> str:
+    """What is asked of a step beside its shape, in words: 'eager attention, checkpointing'; '' for nothing."""
+    named = () if attention is None else (f"{attention} attention",)
+    return ", ".join((*named, *(("checkpointing",) if gradient_checkpointing else ())))
+
+
 class CostCell(_Cell):
     """Time and weigh one training step of one model and strategy at one fixed batch shape.
 
@@ -169,8 +175,7 @@ class CostCell(_Cell):
     @property
     def setting(self) -> str:
         """What is asked of the step beside its shape, in words: 'eager attention, checkpointing'; '' for nothing."""
-        attention = () if self.attention is None else (f"{self.attention} attention",)
-        return ", ".join((*attention, *(("checkpointing",) if self.gradient_checkpointing else ())))
+        return setting_of(self.attention, self.gradient_checkpointing)
 
 
 Planned = Annotated[QualityCell | CostCell, Field(discriminator="kind")]

@@ -29,6 +29,8 @@ class Largest(Frozen):
     batch_size: int
     length: int
     precision: str
+    attention: str | None = None
+    gradient_checkpointing: bool = False
     largest: dict[int, str | None] = Field(default_factory=dict)
     peak_bytes: dict[str, int] = Field(default_factory=dict)
     reason: str | None = None
@@ -68,6 +70,8 @@ def _largest(family: Family, question: Question, strategy: str) -> Largest:
         "batch_size": question.batch_size,
         "length": question.length,
         "precision": question.precision,
+        "attention": question.attention,
+        "gradient_checkpointing": question.gradient_checkpointing,
     }
     try:
         fits = {limit: fitting(question.encoders, needs, size) for limit, size in question.usable_bytes.items()}
@@ -90,7 +94,6 @@ def fitting(members: Sequence[Encoder], needs: Callable[[Encoder], int], limit_b
 
 def table(family: Family, answers: Sequence[Largest], question: Question) -> Group:
     """The answers for a terminal."""
-    shape = f"{question.batch_size}x{question.length}, {question.precision}"
     drawn = Table("strategy", box=None, pad_edge=False)
     for limit in question.limits_gib:
         drawn.add_column(str(limit), justify="right")
@@ -100,7 +103,7 @@ def table(family: Family, answers: Sequence[Largest], question: Question) -> Gro
     kernels = "an accelerator's" if question.accelerator else "a CPU's"
     series = ", ".join(encoder.name for encoder in question.encoders)
     parts: list[RenderableType] = [
-        Text(f"{family.name}: largest member at {shape}, by GiB of memory", style="bold"),
+        Text(f"{family.name}: largest member at {question.step}, by GiB of memory", style="bold"),
         drawn,
         *(Text(f"no forecast of {one.strategy}: {one.reason}") for one in answers if one.reason is not None),
         Text(),

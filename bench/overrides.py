@@ -9,7 +9,7 @@ from typing import Any, get_args
 import strategies
 from bench import encoders
 from bench import suite as suites
-from bench.cell import Precision
+from bench.cell import Attention, Precision
 from bench.errors import InputError
 from bench.settings import ALL, Training
 from bench.suite import Suite
@@ -75,6 +75,14 @@ def parse_precision(text: str) -> Precision:
     known: dict[str, Precision] = {name: name for name in get_args(Precision)}
     if text not in known:
         raise InputError(f"precision {shown(text)} is none of {', '.join(known)}")
+    return known[text]
+
+
+def parse_attention(text: str | None) -> Attention | None:
+    """An attention by its name; None stays None. Raises InputError for an unknown one."""
+    known: dict[str | None, Attention | None] = {None: None} | {name: name for name in get_args(Attention)}
+    if text not in known:
+        raise InputError(f"attention {shown(text)} is none of {', '.join(get_args(Attention))}")
     return known[text]
 
 

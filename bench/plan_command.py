@@ -32,6 +32,8 @@ class Asked:
     card: Card | None
     limits: str | None
     reserve: float | None
+    attention: str | None
+    checkpointing: bool
     on_cpu: bool
     as_json: bool
     suite: str | None
@@ -67,14 +69,18 @@ def plan(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="With --suite and --gpu: how long a batch is; default: max_length.")
     ] = None,
+    attention: Annotated[str | None, typer.Option(help="sdpa or eager; default: the architecture's best.")] = None,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Layers keep their input alone and compute again.")
+    ] = False,
     on_cpu: Annotated[bool, typer.Option("--cpu", help="Training on a CPU, not on an accelerator.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")] = False,
 ) -> None:
     """Forecast what a training step needs and what fits: no accelerator, no weights, a second or two a shape."""
     card = None if gpu is None else cards.find(gpu)
     asked = Asked(
-        models, family, strategies, shape, precision, match, budget, card, limits, reserve, on_cpu, as_json, suite,
-        like, train_examples, tokens,
+        models, family, strategies, shape, precision, match, budget, card, limits, reserve, attention, checkpointing,
+        on_cpu, as_json, suite, like, train_examples, tokens,
     )  # fmt: skip
     _check(asked)
     if suite is not None:
@@ -96,8 +102,8 @@ def _check(asked: Asked) -> None:
         if asked.family is not None and asked.models is not None:
             raise InputError("--family and --models exclude each other; leave one out")
         return
-    for option in ("family", "shape", "limits", "reserve"):
-        if getattr(asked, option) is not None:
+    for option in ("family", "shape", "limits", "reserve", "attention", "checkpointing"):
+        if getattr(asked, option) not in (None, False):
             raise InputError(f"--{option} and --suite exclude each other; leave one out")
     if (asked.card is None) == (asked.like is None):
         raise InputError("how long a suite takes depends on the machine: give either --gpu or --like, a run folder")
@@ -122,6 +128,8 @@ def _question(asked: Asked, members: list[encoders.Encoder]) -> "Question":
         limits_gib=_limits(asked.limits, asked.card),
         reserve_gib=asked.reserve if asked.reserve is not None else 0.0 if asked.on_cpu else 1.0,
         card=asked.card,
+        attention=overrides.parse_attention(asked.attention),
+        gradient_checkpointing=asked.checkpointing,
     )
     if question.limits_gib[0] <= question.reserve_gib:
         raise InputError(f"of {question.limits_gib[0]} GiB {question.reserve_gib:g} are left free, so nothing remains")

@@ -16,14 +16,14 @@ from bench.arithmetic import Arithmetic, Floor
 from bench.audit import trainable_counts
 from bench.budget import budget_of
 from bench.cards import SIZES_GIB, Card, floor_on_card
-from bench.cell import CostCell, Precision
+from bench.cell import Attention, CostCell, Precision, setting_of
 from bench.encoders import Encoder
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
-from bench.measure.subject import KIND, cost_config
+from bench.measure.subject import KIND, cost_config, cost_shapes
 from bench.models import check_length, positions, shape_only
 from bench.results import MEMORY_PARTS, MemoryPeak
 from strategies.errors import StrategyError
@@ -53,6 +53,14 @@ class Question:
     limits_gib: Sequence[int] = SIZES_GIB
     reserve_gib: float = 1.0
     card: Card | None = None
+    attention: Attention | None = None
+    gradient_checkpointing: bool = False
+
+    @property
+    def step(self) -> str:
+        """What is a step of, in words: '32x128, fp32, checkpointing'."""
+        setting = setting_of(self.attention, self.gradient_checkpointing)
+        return ", ".join(filter(None, (f"{self.batch_size}x{self.length}", self.precision, setting)))
 
     @property
     def usable_bytes(self) -> dict[int, int]:
@@ -74,6 +82,8 @@ class Plan(Frozen):
     batch_size: int
     length: int
     precision: str
+    attention: str | None = None
+    gradient_checkpointing: bool = False
     encoder_trainable: int | None
     encoder_total: int
     memory: MemoryPeak | None
@@ -89,11 +99,14 @@ class Plan(Frozen):
 
 
 def check(question: Question) -> None:
-    """Raises InputError where a length is beyond an encoder's positions, StrategyError for an unknown strategy."""
+    """Raises InputError where an encoder has not what is asked of it, StrategyError for an unknown strategy."""
     for strategy in (*question.strategies, *filter(None, [question.match])):
         strategies.check(strategy)
     for encoder in question.encoders:
-        check_length(encoder.name, cost_config(cell_of(question, encoder, "full"), encoder), question.length)
+        cell = cell_of(question, encoder, "full")
+        config = cost_config(cell, encoder)
+        check_length(encoder.name, config, question.length)
+        cost_shapes(cell, config)
 
 
 def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -> list[Plan]:
@@ -121,6 +134,8 @@ def cell_of(question: Question, encoder: Encoder, strategy: str) -> CostCell:
             "length": question.length,
             "pooling": encoder.pooling,
             "precision": question.precision,
+            "attention": question.attention,
+            "gradient_checkpointing": question.gradient_checkpointing,
             **sized,
         }
     )
@@ -199,11 +214,14 @@ def _trainable(cell: CostCell, config: PretrainedConfig) -> int:
 def tables(plans: Sequence[Plan], question: Question) -> Group:
     """The answers for a terminal: what a step needs and consists of, and what fits."""
     parts: list[RenderableType] = []
-    shape = f"{question.batch_size}x{question.length}, {question.precision}"
     for encoder in question.encoders:
         own = [one for one in plans if one.model == encoder.name]
-        parts += [Text(f"{encoder.name}, a step of {shape}: peak in MiB", style="bold"), _needs(own), Text()]
-        parts += [Text(f"{encoder.name}, a step of {shape}: arithmetic", style="bold"), _works(own, question), Text()]
+        parts += [Text(f"{encoder.name}, a step of {question.step}: peak in MiB", style="bold"), _needs(own), Text()]
+        parts += [
+            Text(f"{encoder.name}, a step of {question.step}: arithmetic", style="bold"),
+            _works(own, question),
+            Text(),
+        ]
         at = f"at length {question.length}"
         parts += [Text(f"{encoder.name}: largest batch {at}, by GiB of memory", style="bold")]
         parts += [_fits([(one.strategy, one.largest_batch) for one in own if one.memory]), Text()]

@@ -6,14 +6,13 @@ for which torch chooses the kernels it would choose for real ones.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 import strategies
 from bench.budget import budget_of
@@ -35,15 +34,18 @@ class NoShapesError(RuntimeError):
     """The step cannot be taken on shapes alone: what it does next depends on values."""
 
 
-class _MaskedDropout(TorchFunctionMode):
-    """Dropout as accelerators do it, who keep a byte for each value where a CPU keeps a factor."""
+@contextlib.contextmanager
+def _masked_dropouts() -> Iterator[None]:
+    """Dropout as accelerators do it, who keep a byte for each value where a CPU keeps a factor.
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in (torch.dropout, nn.functional.dropout):
-            return _masked_dropout(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    A torch function mode would be off in the backward pass, where checkpoints compute again.
+    """
+    usual = torch.dropout, nn.functional.dropout
+    torch.dropout = nn.functional.dropout = _masked_dropout
+    try:
+        yield
+    finally:
+        torch.dropout, nn.functional.dropout = usual
 
 
 def _masked_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002, ARG001
@@ -80,7 +82,7 @@ def fake_stepper(
         # Nothing of the batch is padding: with values, transformers sees that and makes no mask of it.
         model.encoder.register_forward_pre_hook(_without_mask, with_kwargs=True)
     try:
-        with mode, _MaskedDropout() if accelerator else contextlib.nullcontext():
+        with mode, _masked_dropouts() if accelerator else contextlib.nullcontext():
             yield cost_stepper(applied, cell, CPU), random_batch(cell, config.vocab_size, CPU)
     except NoShapesError:
         raise

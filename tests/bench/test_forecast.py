@@ -82,14 +82,14 @@ def test_the_forecast_is_the_measurement_with_slow_attention(
 def test_checkpointing_lowers_the_peak_and_slow_attention_raises_it(
     tiny_configs: dict[str, PretrainedConfig],
 ) -> None:
-    def peak(**fields: Any) -> int:
+    def peak(accelerator: bool, **fields: Any) -> int:
         shape = {"batch_size": 8, "length": 32, "attention_dropout": 0.0}
-        return forecast_peak(
-            *cost_cell("full", tiny_configs["bert"].to_dict(), **shape, **fields)
-        ).peak_allocated_bytes
+        cell, encoder = cost_cell("full", tiny_configs["bert"].to_dict(), **shape, **fields)
+        return forecast_peak(cell, encoder, accelerator=accelerator).peak_allocated_bytes
 
-    assert peak(gradient_checkpointing=True) < 0.7 * peak()
-    assert peak(attention="eager") > 1.1 * peak()
+    for accelerator in (False, True):
+        assert peak(accelerator, gradient_checkpointing=True) < 0.7 * peak(accelerator)
+        assert peak(accelerator, attention="eager") > 1.1 * peak(accelerator)
 
 
 def test_the_peak_of_full_fine_tuning_adds_up(tiny_configs: dict[str, PretrainedConfig]) -> None:

@@ -112,6 +112,25 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
     assert "a CPU's kernels; 0 GiB" in shown
 
 
+def test_checkpointing_is_planned_for_where_it_is_asked(
+    tmp_path: Path, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    folder = tmp_path / "tiny-thing"
+    tiny_configs["bert"].save_pretrained(folder)
+    asked = ["--models", str(folder), "--strategies", "full,bitfit", "--shape", "8x32"]
+    kept = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
+    again = [json.loads(line) for line in run(*asked, "--json", "--checkpointing").stdout.splitlines()]
+    for one, other in zip(kept, again, strict=True):
+        assert other["memory"]["peak_allocated_bytes"] < one["memory"]["peak_allocated_bytes"]
+        assert other["arithmetic"]["backward_flops"] > one["arithmetic"]["backward_flops"]
+        assert other["largest_batch"]["8"] > one["largest_batch"]["8"]
+        assert other["verified"] == pytest.approx(1, abs=0.01)
+    assert (
+        "a step of 8x32, fp32, eager attention, checkpointing"
+        in run(*asked, "--attention", "eager", "--checkpointing").stdout
+    )
+
+
 def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
     card = find("A100 80 GB")
     (one,) = plan(Question([tiny], ["bitfit"], batch_size=4, length=16, card=card, limits_gib=[2]))
@@ -132,6 +151,8 @@ def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
         (("--limits", "8,x"), "limit 'x' is no whole number of GiB"),
         (("--limits", "1"), "of 1 GiB 1 are left free, so nothing remains"),
         (("--precision", "fp8"), "precision 'fp8' is none of fp32, tf32, bf16"),
+        (("--attention", "flash"), "attention 'flash' is none of sdpa, eager"),
+        (("--suite", "smoke", "--gpu", "t4", "--checkpointing"), "--checkpointing and --suite exclude each other"),
         (("--models", "nope"), "unknown model 'nope'"),
         (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
         (("--gpu", "t4", "--cpu"), "--gpu T4 and --cpu exclude each other"),
