@@ -41,7 +41,7 @@ def _masked_dropouts() -> Iterator[None]:
     A torch function mode would be off in the backward pass, where checkpoints compute again.
     """
     usual = torch.dropout, nn.functional.dropout
-    torch.dropout = nn.functional.dropout = _masked_dropout
+    torch.dropout = nn.functional.dropout = _masked_dropout  # type: ignore[assignment]
     try:
         yield
     finally:
