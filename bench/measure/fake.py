@@ -49,6 +49,8 @@ def _masked_dropouts() -> Iterator[None]:
 
 
 def _masked_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002, ARG001
+    if p == 0 or not training:
+        return input
     dropped: Tensor = torch.native_dropout(input, p, training)[0]
     return dropped
 

@@ -11,8 +11,8 @@ from bench.cell import CostCell
 from bench.encoders import Encoder, default_pooling
 from bench.measure.fake import NoShapesError
 from bench.measure.live import LiveTensors
-from bench.measure.memory import forecast_peak, peak_of_step
-from bench.measure.subject import cost_base
+from bench.measure.memory import forecast_peak, live_peak, peak_of_step
+from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MemoryPeak
 
 CPU = torch.device("cpu")
@@ -62,6 +62,11 @@ def check_forecast(cell: CostCell, encoder: Encoder) -> None:
     drawn = cell.model_copy(update={"strategy": CHOSEN_BY_VALUE.get(strategy, strategy)})
     measured = peak_of_step(drawn, encoder, CPU)
     assert forecast.peak_allocated_bytes == pytest.approx(measured.peak_allocated_bytes, rel=0.01)
+    for peak in (forecast, measured):
+        assert peak.attribution is not None
+        # The noise of its gates lives on until the next step draws another.
+        most = 0.1 if strategy.startswith("diff_pruning") else 0.03
+        assert peak.attribution.residual_bytes <= most * peak.peak_allocated_bytes
 
 
 @pytest.mark.parametrize("strategy", [name for name in ALONE if name != "prefix"])
@@ -116,6 +121,27 @@ def test_gradients_show_where_the_peak_is_behind_them(tiny_configs: dict[str, Pr
     assert found is not None
     assert found.phase in ("clipping", "optimizer")
     assert found.gradients_bytes == 4 * sum(parameter.numel() for parameter in cost_base(cell, encoder).parameters())
+
+
+def test_what_forward_touches_and_backward_does_not_free_is_residual(
+    tiny_configs: dict[str, PretrainedConfig],
+) -> None:
+    cell, encoder = cost_cell("full", tiny_configs["bert"].to_dict(), batch_size=1, length=8)
+    base = cost_base(cell, encoder)
+    stepper = cost_stepper(apply_fresh(base, cell, CPU), cell, CPU)
+    batch = random_batch(cell, base.encoder.config.vocab_size, CPU)
+    stepper(batch, 0)
+    cache = torch.zeros(2**20)
+
+    def touch(*_: object) -> None:
+        cache.add_(0)
+
+    plain = live_peak(stepper, batch, 1)
+    stepper.applied.model.encoder.register_forward_hook(touch)
+    held = live_peak(stepper, batch, 2)
+    assert plain.by_kind.get("residual", 0) <= 0.03 * plain.bytes
+    assert held.bytes == plain.bytes + cache.nbytes
+    assert held.by_kind["residual"] - plain.by_kind.get("residual", 0) == cache.nbytes
 
 
 def test_what_a_step_leaves_behind_is_residual() -> None:
