@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 from transformers import PretrainedConfig
+from transformers.activations import NewGELUActivation
 
 from applicable import ALONE, APPLICABLE, COMBINED
 from bench.cell import CostCell
 from bench.encoders import Encoder, default_pooling
-from bench.measure.fake import NoShapesError
+from bench.measure.fake import NoShapesError, fake_stepper
 from bench.measure.live import LiveTensors
 from bench.measure.memory import forecast_peak, live_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
@@ -137,7 +138,7 @@ def test_what_forward_touches_and_backward_does_not_free_is_residual(
         cache.add_(0)
 
     plain = live_peak(stepper, batch, 1)
-    stepper.applied.model.encoder.register_forward_hook(touch)
+    stepper.applied.model.register_forward_hook(touch)
     held = live_peak(stepper, batch, 2)
     assert plain.by_kind.get("residual", 0) <= 0.03 * plain.bytes
     assert held.bytes == plain.bytes + cache.nbytes
@@ -157,3 +158,19 @@ def test_what_a_step_leaves_behind_is_residual() -> None:
         tracker.name_new("residual")
     assert tracker.peak().by_kind == {"parameters": 32, "residual": 400, "workspace": 200}
     assert tracker.peak().bytes == 632
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_mixed_precision_on_an_accelerator_takes_powers_in_float32(
+    accelerator: bool, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    cell, encoder = cost_cell("bitfit", tiny_configs["gpt2"].to_dict(), precision="bf16")
+    seen: set[torch.dtype] = set()
+    usual = torch.nn.functional.layer_norm, torch.Tensor.pow, torch.nn.functional.dropout
+    with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
+        for module in stepper.applied.model.modules():
+            if isinstance(module, NewGELUActivation):
+                module.register_forward_hook(lambda _, args, output: seen.add(output.dtype))
+        stepper(batch, 0)
+    assert seen == {torch.float32 if accelerator else torch.bfloat16}
+    assert usual == (torch.nn.functional.layer_norm, torch.Tensor.pow, torch.nn.functional.dropout)
