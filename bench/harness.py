@@ -201,7 +201,7 @@ class _Runner:
 
         def on_turn(cell: CostCell, what: str) -> None:
             self.listener.begin(cell, what)
-            self.listener.advance(what, next(count) / turns, None)
+            self.listener.advance(f"{what}; its group", next(count) / turns, None)
 
         options = self.session.options
         snapshots = self.store.folder / SNAPSHOTS if options.memory_snapshots else None

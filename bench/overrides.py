@@ -139,9 +139,18 @@ def settings_of(suite: Suite) -> str:
     """What the quality section of a suite sets for the tasks that are named in the place of its own."""
     if suite.quality is None:
         return ""
-    kept = {*Training.model_fields} - suites.RATES
-    found = suite.quality.model_dump(include=kept, exclude_none=True)
-    return ", ".join(f"{name} = {value}" for name, value in found.items())
+    kept = {"strategies", "seeds", *Training.model_fields}
+    found = suite.quality.model_dump(include=kept, exclude_none=True, exclude_defaults=True)
+    return ", ".join(f"{name} = {_plainly(value)}" for name, value in found.items())
+
+
+def _plainly(value: object) -> str:
+    """A setting as one would type it."""
+    if isinstance(value, list):
+        return ",".join(map(_plainly, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plainly(one)}" for name, one in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def apply(

@@ -152,7 +152,8 @@ class Display:
         """Print one line for a finished cell and refresh the report."""
         self._done += self._remaining.done(record)
         name, result = self._describe(record.cell), result_of(record)
-        took = format_seconds(record.wall_seconds)
+        share = " of its group's time" if isinstance(record.cell, CostCell) else ""
+        took = format_seconds(record.wall_seconds) + share
         self._say(f"[{self._done}/{self._total}] {name}: {result}  ({took}{self._left(', ')})")
         self._bar.update(self._task, completed=self._done)
         self._on_record()

@@ -123,6 +123,7 @@ def _run(store: RunStore, session: Session, console: Console, *, retry_failed: b
         console.print(f"what is finished is kept in {store.folder}", highlight=False, soft_wrap=True)
         console.print(f"to go on, give the same command again: {again}", markup=False, highlight=False, soft_wrap=True)
         return Exit.INTERRUPTED
+    console.print("drawing figures and writing the report", highlight=False)
     written = page.write(store.folder)
     console.print(terminal.verdict(store.folder))
     console.print(f"report: {written}", highlight=False, soft_wrap=True)

@@ -82,7 +82,9 @@ def load(name: str) -> Suite:
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(available())}."
-        raise InputError(f"unknown suite {name!r}; {hint} A file works too: ./my-suite.toml")
+        file = Path(f"{name}.toml")
+        more = f"Or is it the file ./{file}?" if file.is_file() else "A file works too: ./my-suite.toml"
+        raise InputError(f"unknown suite {name!r}; {hint} {more}")
     return parse((_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"suite {name}")
 
 
@@ -267,7 +269,7 @@ def _check_budgets(cells: list[QualityCell]) -> None:
     """Of a task either no strategy is searched, or all are and with the same budget; a given rate counts as none."""
     budgets: dict[tuple[str, str], dict[str, str]] = {}
     for cell in cells:
-        spent = f"{budget(cell):g} {cell.length_unit}"
+        spent = f"{budget(cell):g} {cell.length_unit} of trials"
         budgets.setdefault((cell.model, cell.task), {})[cell.strategy] = spent
     for (_, task), found in budgets.items():
         if len(set(found.values())) > 1:

@@ -79,7 +79,10 @@ def _facts(run: Run) -> tuple[str, ...]:
         ]
     marked = sum(bool(record.marks) for record in run.records)
     failed = len(run.failed)
-    facts.append(f"{formats.count(len(run.latest) - failed, 'cell')} ok, {failed} failed, {marked} marked")
+    facts.append(
+        f"{formats.count(len(run.latest) - failed, 'cell')} ok, {failed} failed"
+        + (f", {marked} with a sign that is explained below the table" if marked else "")
+    )
     return (*facts, run.manifest.created_utc.replace("T", " ").replace("Z", " UTC"))
 
 

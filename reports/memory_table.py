@@ -10,8 +10,9 @@ from reports.table import Cell, Column, Table
 from reports.verdict import place
 
 CAPTION = (
-    "The peak of a step and what it consists of: activations are what the forward pass leaves for the backward pass, "
-    "workspace is what single operations need, residual what nothing of this explains. A forecast knows shapes alone."
+    "The peak of a step and what it consists of at that moment: activations are what is then held of all that the "
+    "forward pass leaves for the backward pass, workspace is what single operations need, residual what nothing of "
+    "this explains. A forecast knows shapes alone."
 )
 BESIDE = (
     "On the device besides: what the allocator held beyond what it handed out, peak to peak, and what the process "

@@ -70,10 +70,10 @@ def _reference(row: Row, verdict: Verdict, names: Mapping[str, Named]) -> str:
         costs.append(f"{formats.size(row.delta_bytes)} a task")
     texts = ["; ".join(["the reference", *filter(None, (_levels(row.scores, names), ", ".join(costs)))])]
     if verdict.pair is not None and verdict.floor is not None:
-        apart = formats.floor(abs(math.log(verdict.pair.value)))
+        low, high = (formats.plain_ratio(math.exp(sign * verdict.floor)) for sign in (-1, 1))
         texts.append(
-            f"Timed against itself it differs by {apart}; no step time within {formats.floor(verdict.floor)} "
-            "of it is called different"
+            f"Timed against itself it takes {formats.plain_ratio(verdict.pair.value)} of its own time; no ratio from "
+            f"{low} to {high} is called different"
         )
     return _close([*texts, *_lacking(row, names)])
 

@@ -68,7 +68,7 @@ def _caption(verdict: Verdict) -> str:
     )
     if n:
         parts.append("differences to full fine-tuning are paired by seed, bold where decided")
-        parts.append("gap: how far the train sample is ahead of evaluation")
+        parts.append("gap: how far the train sample is ahead of evaluation, the smaller the better")
     if verdict.floor is not None:
         parts.append(
             "a step time is faster or slower only beyond both its interval, which says how well the rounds of this "

@@ -184,10 +184,10 @@ def read(path: Path) -> OwnTask:
 def resolve(names: Sequence[str], folder: Path, known: Mapping[str, OwnTask]) -> tuple[list[str], dict[str, OwnTask]]:
     """Task names as cells use them, and the described tasks among them and in `known`, by name.
 
-    What ends in .toml is the description of a task, its path relative to `folder`. Raises InputError for a
-    description that is wrong, and where two would go by one name.
+    What ends in .toml is the description of a task, its path relative to `folder`; it takes the place of one in
+    `known` by its name. Raises InputError for a description that is wrong, and where two would go by one name.
     """
-    own = dict(known)
+    own: dict[str, OwnTask] = {}
     plain = []
     for name in names:
         if name.endswith(".toml"):
@@ -196,4 +196,4 @@ def resolve(names: Sequence[str], folder: Path, known: Mapping[str, OwnTask]) ->
             if own.setdefault(name, task).path != task.path:
                 raise InputError(f"two tasks are called {name!r}: {own[name].path} and {task.path}; rename one")
         plain.append(name)
-    return plain, own
+    return plain, {**known, **own}

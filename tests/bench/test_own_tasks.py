@@ -100,8 +100,11 @@ def test_cells_hold_the_name_of_a_task_and_never_its_path(tmp_path: Path) -> Non
     assert set(changed.own_tasks) == {"tickets", "other"}
 
     twin = describe(tmp_path, TEXT, name="twin.toml")
+    replaced = overrides.apply(chosen, skip=None, quality={"tasks": [str(twin)]}, cost={}, rates=None)
+    assert replaced.own_tasks["tickets"].path == twin.resolve()
+    both = [str(twin), str(tmp_path / "tasks" / "task.toml")]
     with pytest.raises(InputError, match="two tasks are called 'tickets'"):
-        overrides.apply(chosen, skip=None, quality={"tasks": [str(twin)]}, cost={}, rates=None)
+        overrides.apply(chosen, skip=None, quality={"tasks": both}, cost={}, rates=None)
     with pytest.raises(InputError, match="cannot read the task"):
         overrides.apply(chosen, skip=None, quality={"tasks": ["none.toml"]}, cost={}, rates=None)
 

@@ -157,7 +157,7 @@ def test_facts_name_all_that_surrounds_the_numbers(whole: Path) -> None:
     facts = re.sub(r"<[^>]*>", " ", text[text.index('class="facts"') : text.index("</header>")])
     for fact in ("minilm", "AMD EPYC 7763 (cpu)", "fp32", "2 threads", "commit 3f9c2a7e51", "50 cells ok", "0 failed"):
         assert fact in facts
-    assert "21 marked" in facts
+    assert "21 with a sign that is explained below the table" in facts
     assert "2025-11-24 08:00:00 UTC" in facts
 
 
