@@ -25,6 +25,9 @@ class Device(Protocol):
     counts_memory: bool
     keeps_history: bool
 
+    def make_current(self) -> None:
+        """Have this process compute on the device wherever it names none."""
+
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
 
@@ -67,6 +70,9 @@ class CpuDevice:
     counts_memory = False
     keeps_history = False
 
+    def make_current(self) -> None:
+        """There is one."""
+
     def synchronize(self) -> None:
         """Nothing to wait for."""
 
@@ -108,6 +114,11 @@ class AcceleratorDevice:
     def __init__(self, device: torch.device) -> None:
         self.torch_device = device
         self.keeps_history = device.type == "cuda"
+
+    def make_current(self) -> None:
+        """Torch's own choice among devices of the kind, where this one has a number."""
+        if self.torch_device.index is not None:
+            torch.accelerator.set_device_index(self.torch_device)
 
     def synchronize(self) -> None:
         """Wait for every stream of the device."""
@@ -152,9 +163,12 @@ class AcceleratorDevice:
         return found
 
     def mark(self) -> torch.Event:
-        """An event recorded on the current stream."""
+        """An event recorded on the device's current stream.
+
+        Without a stream torch would take that of the current device: an event knows its kind of device, not which.
+        """
         event = torch.Event(self.torch_device, enable_timing=True)
-        event.record()
+        event.record(torch.accelerator.current_stream(self.torch_device))
         return event
 
     def seconds_between(self, begin: torch.Event, end: torch.Event) -> float:

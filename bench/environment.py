@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from bench import __version__
+from bench.device import device_of
 from bench.errors import InputError, first_line
 from bench.record import Conditions
 
@@ -36,12 +37,13 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def prepare(device: torch.device, precisions: set[str], threads: int | None) -> None:
-    """Set the thread count and check that `device` has every precision in `precisions`.
+    """Make `device` the current one, set the thread count, and check that it has every precision in `precisions`.
 
     Raises InputError for tf32 on a device without it, and for bf16 where the accelerator lacks it.
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    device_of(device).make_current()
     cuda = device.type == "cuda"
     if "tf32" in precisions and not (
         cuda and torch.version.cuda and torch.cuda.get_device_capability(device) >= (8, 0)

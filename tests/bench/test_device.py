@@ -18,6 +18,7 @@ from bench import cost, running, suite
 from bench.cell import CostCell
 from bench.device import AcceleratorDevice, CpuDevice, device_of, peaks_of
 from bench.encoders import Encoder
+from bench.environment import prepare
 from bench.errors import InputError
 from bench.measure import swap
 from bench.measure.energy import Meter
@@ -258,8 +259,8 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
         def __init__(self, device: torch.device, *, enable_timing: bool) -> None:
             calls.append(("event", device, enable_timing))
 
-        def record(self) -> None:
-            calls.append(("record",))
+        def record(self, stream: str) -> None:
+            calls.append(("record", stream))
 
         def elapsed_time(self, end: "Event") -> float:
             assert end is not self
@@ -276,6 +277,7 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", *figures):
         monkeypatch.setattr(torch.accelerator, name, note(name, figures.get(name)))
     monkeypatch.setattr(torch, "Event", Event)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: f"stream of {device}")
     second = torch.device("cuda", 1)
     device = device_of(second)
     assert isinstance(device, AcceleratorDevice)
@@ -291,10 +293,21 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
         ("synchronize", second),
         ("max_memory_allocated", second),
         ("max_memory_reserved", second),
-        *[("event", second, True), ("record",)] * 2,
+        *[("event", second, True), ("record", "stream of cuda:1")] * 2,
         ("empty_cache",),
         ("memory_reserved", second),
     ]
+
+
+def test_the_device_of_a_run_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    second, current = torch.device("cuda", 1), torch.device("cuda")
+    for device in (second, current, CPU):
+        prepare(device, {"fp32"}, None)
+    assert chosen == [second], "one without a number is the current one already"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: chosen[-1] == second)
+    prepare(second, {"bf16"}, None)
 
 
 def test_a_history_is_recorded_while_a_step_runs_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

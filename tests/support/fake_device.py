@@ -23,6 +23,9 @@ class FakeDevice:
     ticks: int = 0
     reached: int = 0
 
+    def make_current(self) -> None:
+        self.calls.append("make_current")
+
     def synchronize(self) -> None:
         self.calls.append("synchronize")
         self.reached = self.ticks
