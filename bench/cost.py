@@ -32,6 +32,7 @@ from strategies.errors import StrategyError
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
+FORESEEN = (torch.OutOfMemoryError, MemoryFailureError, NoShapesError, StrategyError, MemoryError)
 AGAIN = "weighed once, with replicate 0"
 
 
@@ -122,7 +123,10 @@ class Figures(NamedTuple):
 
 
 def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
-    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values."""
+    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values.
+
+    Here as below, whatever fails costs the cell this figure alone: its timing is done.
+    """
     if cell.replicate:
         return None, "counted once, with replicate 0"
     try:
@@ -130,8 +134,8 @@ def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
             return arithmetic_of(cell, encoder, accelerator=device.type != "cpu"), None
         except NoShapesError:
             return arithmetic_with_weights(cell, encoder), None
-    except (RuntimeError, MemoryError, ValueError) as error:
-        return None, first_line(error)
+    except Exception as error:
+        return None, _unforeseen(error)
 
 
 def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None) -> tuple[Weight, Weight]:
@@ -141,15 +145,21 @@ def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Pat
     forecast = _forecast(cell, encoder, device)
     try:
         return (measure_peak(cell, encoder, device, snapshot), None), forecast
-    except (torch.OutOfMemoryError, MemoryFailureError) as error:
-        return (None, str(error)), forecast
+    except Exception as error:
+        return (None, _unforeseen(error)), forecast
+
+
+def _unforeseen(error: Exception) -> str:
+    """Why a figure is missing, with the kind of an error that nobody reckoned with."""
+    known = isinstance(error, FORESEEN) or type(error) is RuntimeError
+    return first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
     try:
         return forecast_peak(cell, encoder, accelerator=device.type != "cpu"), None
-    except (NoShapesError, StrategyError) as error:
-        return None, str(error)
+    except Exception as error:
+        return None, _unforeseen(error)
 
 
 def _outcome(cell: CostCell, timed: TimedGroup, group: str, figures: Figures) -> Outcome:
@@ -202,10 +212,11 @@ def step_times(timing: Timing) -> StepTimes:
 
 def _warnings(result: CostResult, *, weighed: bool) -> tuple[str, ...]:
     """What a reader of this record should know of its figures."""
-    spread = result.step.spread
+    spread, snapshot = result.step.spread, None if result.memory is None else result.memory.snapshot_reason
     wide = f"step times spread widely: interquartile range {spread:.0%} of the median; the machine was not quiet"
     return (
         *((wide,) if spread > WIDE_SPREAD else ()),
         *((f"no peak memory: {result.memory_reason}",) if weighed and result.memory_reason is not None else ()),
+        *((f"no memory snapshot: {snapshot}",) if snapshot is not None else ()),
         *unmet(result.counts),
     )

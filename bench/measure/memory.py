@@ -4,6 +4,7 @@ The parent calls `measure_peak`; the child runs this module, reads a cost cell a
 its standard input and writes a `MemoryPeak`, or what went wrong, as JSON to its standard output.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import itertools
@@ -11,11 +12,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bench import encoders
@@ -24,6 +26,7 @@ from bench.cell import CostCell
 from bench.device import Device, device_of, peaks_of
 from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
+from bench.errors import because
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
@@ -74,11 +77,19 @@ def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device, snapsho
     except subprocess.TimeoutExpired:
         raise MemoryFailureError(f"the memory measurement took longer than {TIMEOUT_SECONDS} s") from None
     if child.returncode == 0:
-        return _undisturbed(MemoryPeak.model_validate_json(child.stdout), free, door.free_bytes())
+        return _undisturbed(_answer(child.stdout), free, door.free_bytes())
     reason = (child.stderr.strip().splitlines() or [f"the process ended with status {child.returncode}"])[-1]
     if child.returncode == -9 or "OutOfMemoryError" in reason or "can't allocate memory" in reason:
         raise torch.OutOfMemoryError(reason)
     raise MemoryFailureError(reason)
+
+
+def _answer(text: str) -> MemoryPeak:
+    """What the fresh process wrote. Raises MemoryFailureError where that is no peak."""
+    try:
+        return MemoryPeak.model_validate_json(text)
+    except ValidationError:
+        raise MemoryFailureError(f"the process answered with what is no peak: {text.strip()[:80]!r}") from None
 
 
 def _undisturbed(found: MemoryPeak, before: int | None, after: int | None) -> MemoryPeak:
@@ -119,11 +130,24 @@ def peak_of_step(
     if not door.counts_memory:
         return _cpu_peak(stepper, batch, before)
     found = _accelerator_peak(stepper, batch, door, free_bytes)
-    if snapshot is not None:
-        history = door.history(lambda: stepper(batch, WARMUP_STEPS + 2))
-        if history is not None:
-            write_snapshot(snapshot, cell, history)
-    return found
+    if snapshot is None:
+        return found
+    reason = _snapshot(snapshot, cell, lambda: door.history(lambda: stepper(batch, WARMUP_STEPS + 2)))
+    return found.model_copy(update={"snapshot_reason": reason})
+
+
+def _snapshot(path: Path, cell: CostCell, history: Callable[[], Mapping[str, Any] | None]) -> str | None:
+    """Take a snapshot and write it; returns why there is none, which costs no figure measured before it."""
+    try:
+        found = history()
+        if found is not None:
+            write_snapshot(path, cell, found)
+    except Exception as error:  # Whatever a full disk, a full device or a private interface of torch may raise.
+        # Half a file would pass for a snapshot until somebody reads it.
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return f"{type(error).__name__}: {because(error)}"
+    return None
 
 
 def write_snapshot(path: Path, cell: CostCell, history: Mapping[str, Any]) -> None:
@@ -265,7 +289,12 @@ def _resident_bytes(field: str) -> int | None:
 
 
 def main() -> None:
-    """Child process: measure the cell on standard input."""
+    """Child process: measure the cell on standard input.
+
+    Standard output is for the answer alone: whatever a library prints goes where errors go.
+    """
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     request = json.load(sys.stdin)
     cell = CostCell.model_validate(request["cell"])
     device = torch.device(request["device"])
@@ -273,7 +302,8 @@ def main() -> None:
     folders = {cell.model: Path(request["folder"])} if request["folder"] else {}
     snapshot = Path(request["snapshot"]) if request["snapshot"] else None
     encoder = encoders.find(cell.model, folders)
-    sys.stdout.write(peak_of_step(cell, encoder, device, request["free_bytes"], snapshot).model_dump_json())
+    with answer:
+        answer.write(peak_of_step(cell, encoder, device, request["free_bytes"], snapshot).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -182,6 +182,35 @@ def test_a_snapshot_is_of_a_step_of_its_own_and_torch_s_viewer_reads_it(
     assert "segments: 1" in _memory_viz.segsum(read)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize("fails", ["history", "write"])
+def test_a_snapshot_that_fails_costs_no_figure(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FakeDevice):
+        def history(self, work: Callable[[], object]) -> dict[str, Any]:
+            if fails == "history":
+                raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+            return super().history(work)
+
+    def full_disk(text: object, file: Any, **_: object) -> None:
+        file.write("half of")
+        raise OSError(28, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr("bench.measure.memory.device_of", lambda _: Full())
+    monkeypatch.setattr("bench.measure.memory.json.dump", full_disk)
+    found = peak_of_step(FULL, TINY, CPU, snapshot=tmp_path / "full.json.gz")
+    assert found.peak_allocated_bytes == 2000
+    assert (
+        found.snapshot_reason
+        == {
+            "history": "OutOfMemoryError: tried to allocate 2 GiB",
+            "write": "OSError: No space left on device",
+        }[fails]
+    )
+    assert list(tmp_path.iterdir()) == [], "no half of a file"
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: found)
+    outcome = cost.run_group([FULL], TINY, CPU, lambda *_: None, tmp_path)[FULL.key]
+    assert f"no memory snapshot: {found.snapshot_reason}" in outcome.warnings
+
+
 def test_every_cell_of_a_group_has_a_snapshot_but_the_one_that_is_not_weighed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,10 @@
 """The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
 
+import io
+import json
+import os
 import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,12 @@ from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.memory import forecast_peak, measure_peak, peak_of_step
+from bench.measure.memory import MemoryFailureError, forecast_peak, main, measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
 from bench.measure.time import Instruments, time_group, turn_order
 from bench.measure.validity import Watch
 from bench.models import TaskModel
+from bench.results import MemoryPeak
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -216,3 +221,52 @@ def test_what_did_not_fit_says_what_it_would_have_needed(monkeypatch: pytest.Mon
     assert done.forecast is not None
     assert done.memory is not None
     assert done.forecast.peak_allocated_bytes == pytest.approx(done.memory.peak_allocated_bytes, rel=0.03)
+
+
+def test_an_unforeseen_failure_while_weighing_costs_that_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weigh(own: CostCell, *_: object) -> MemoryPeak:
+        return {}["nobody reckoned with it"] if own.strategy == "bitfit" else peak_of_step(own, TINY, CPU)
+
+    monkeypatch.setattr(cost, "measure_peak", weigh)
+    outcomes = cost.run_group([FULL, cell("bitfit")], TINY, CPU, lambda *_: None)
+    assert [outcome.status for outcome in outcomes.values()] == ["ok", "ok"]
+    full, bitfit = (outcome.cost for outcome in outcomes.values())
+    assert full is not None
+    assert full.memory is not None
+    assert bitfit is not None
+    assert bitfit.memory is None
+    assert bitfit.memory_reason == "KeyError: 'nobody reckoned with it'"
+    assert bitfit.forecast is not None
+    assert bitfit.arithmetic is not None
+
+
+def test_what_a_library_prints_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    printing = subprocess.CompletedProcess("", 0, "warning: something\n{}", "")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: printing)
+    with pytest.raises(MemoryFailureError, match="answered with what is no peak: 'warning: something"):
+        measure_peak(FULL, TINY, CPU)
+
+
+def test_the_fresh_process_keeps_its_output_for_the_answer(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peak(*_: object) -> MemoryPeak:
+        os.write(1, b"a library speaks")
+        return MemoryPeak(
+            method="live tensors", peak_allocated_bytes=1, peak_reserved_bytes=None, resident_high_water_bytes=None
+        )
+
+    known = CostCell(model="minilm", strategy="frozen", batch_size=1, length=8)
+    request = {"cell": known.model_dump(), "folder": None, "device": "cpu", "threads": None}
+    told = io.StringIO(json.dumps(request | {"free_bytes": None, "snapshot": None}))
+    monkeypatch.setattr("sys.stdin", told)
+    monkeypatch.setattr("bench.measure.memory.peak_of_step", peak)
+    kept = os.dup(1)
+    try:
+        main()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    out, err = capfd.readouterr()
+    assert MemoryPeak.model_validate_json(out).peak_allocated_bytes == 1
+    assert err == "a library speaks"
