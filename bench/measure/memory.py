@@ -29,6 +29,7 @@ from bench.environment import prepare, set_matmul, worker_command
 from bench.errors import because
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
+from bench.measure.resident import reset_high_water, resident_bytes
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MEMORY_PARTS, MemoryAttribution, MemoryPeak
 from bench.training import END, Stepper
@@ -116,7 +117,7 @@ def peak_of_step(
 
     `free_bytes` is what was free on the device before this process had anything of it; None where that is not known.
     """
-    before = _resident_bytes("VmRSS")
+    before = resident_bytes("VmRSS")
     set_matmul(cell.precision)
     base = cost_base(cell, encoder)
     vocabulary = base.encoder.config.vocab_size
@@ -198,9 +199,9 @@ def _context(device: Device, before: int | None) -> tuple[int | None, str | None
 
 def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None) -> MemoryPeak:
     """Resident high-water of one plain step, then live tensors of one tracked step."""
-    can_reset = _reset_high_water()
+    can_reset = reset_high_water()
     stepper(batch, WARMUP_STEPS)
-    resident = _resident_bytes("VmHWM") if can_reset else None
+    resident = resident_bytes("VmHWM") if can_reset else None
     peak = live_peak(stepper, batch, WARMUP_STEPS + 1)
     return MemoryPeak(
         method="live tensors",
@@ -268,24 +269,6 @@ def forecast_peak(cell: CostCell, encoder: Encoder, *, accelerator: bool = False
         resident_high_water_bytes=None,
         attribution=attribution(peak, peak.bytes),
     )
-
-
-def _reset_high_water() -> bool:
-    """Set the kernel's high-water mark of this process back to what is resident now; False where it offers none."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _resident_bytes(field: str) -> int | None:
-    """Resident memory of this process: VmRSS now, or VmHWM, the most since the mark was reset; None where not told."""
-    status = Path("/proc/self/status")
-    for line in status.read_text(encoding="ascii").splitlines() if status.exists() else ():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def main() -> None:

@@ -223,6 +223,40 @@ def test_what_did_not_fit_says_what_it_would_have_needed(monkeypatch: pytest.Mon
     assert done.forecast.peak_allocated_bytes == pytest.approx(done.memory.peak_allocated_bytes, rel=0.03)
 
 
+def test_what_cannot_fit_is_not_begun_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
+    model = sum(p.nbytes for p in cost_base(FULL, TINY).parameters())
+    needs = {own.key: forecast_peak(own, TINY).peak_allocated_bytes for own in cells}
+    begun, weighed, made = [], [], []
+
+    def weigh(own: CostCell, *_: object) -> MemoryPeak:
+        weighed.append(own.key)
+        return peak_of_step(own, TINY, CPU)
+
+    def forecast(own: CostCell, *arguments: Any, **named: Any) -> MemoryPeak:
+        made.append(own.key)
+        return forecast_peak(own, *arguments, **named)
+
+    monkeypatch.setattr(cost, "measure_peak", weigh)
+    monkeypatch.setattr(cost, "forecast_peak", forecast)
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: needs[FULL.key] + model - 1)
+    outcomes = cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key))
+    assert [outcomes[own.key].status for own in cells] == ["out_of_memory", "ok", "out_of_memory"]
+    available, taken, needed = ((size / 2**20) for size in (needs[FULL.key] + model - 1, model, needs[FULL.key]))
+    assert outcomes[FULL.key].reason == (
+        f"not begun: {available:,.0f} MiB of memory are available, {taken:,.0f} MiB of which go to the model that a "
+        f"step's is copied from; forecast: tensors of {needed:,.0f} MiB at the peak of a step"
+    )
+    assert set(begun) == {cells[1].key}
+    assert weighed == [cells[1].key]
+    assert made == [own.key for own in cells[:2]], "once each, and once for both full fine-tunings"
+    begun.clear()
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: 1)
+    assert {one.status for one in cost.run_group(cells, TINY, CPU, pytest.fail).values()} == {"out_of_memory"}
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: None)
+    assert cost.run_group(cells[1:2], TINY, CPU, lambda *_: None)[cells[1].key].status == "ok"
+
+
 def test_an_unforeseen_failure_while_weighing_costs_that_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def weigh(own: CostCell, *_: object) -> MemoryPeak:
         return {}["nobody reckoned with it"] if own.strategy == "bitfit" else peak_of_step(own, TINY, CPU)
