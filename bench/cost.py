@@ -23,7 +23,7 @@ from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
 from bench.measure.nvml import find_card
 from bench.measure.subject import cost_config, cost_shapes
 from bench.measure.time import Instruments, Timing, time_group
-from bench.measure.validity import Watch, available_memory_bytes, disturbances, throttled
+from bench.measure.validity import Watch, available_memory_bytes, disturbances, disturbed_rounds, throttled
 from bench.outcome import Outcome, failure
 from bench.profiles import slug
 from bench.results import CostResult, MemoryPeak
@@ -148,7 +148,9 @@ def _time(
     timings = time_group(cells, encoder, instruments, on_turn)
     after = watch.look()
     rounds = {key: [turn.surroundings for turn in timing.turns] for key, timing in timings.items()}
-    return TimedGroup(timings, {key: watch.validity(before, own, after) for key, own in rounds.items()}, meter)
+    validity = {key: watch.validity(before, own, after) for key, own in rounds.items()}
+    marked = {"disturbed_rounds": disturbed_rounds(validity.values())}
+    return TimedGroup(timings, {key: own.model_copy(update=marked) for key, own in validity.items()}, meter)
 
 
 class Figures(NamedTuple):
