@@ -252,14 +252,19 @@ def test_what_cannot_fit_is_not_begun_on_a_cpu(monkeypatch: pytest.MonkeyPatch) 
     assert made == [own.key for own in cells[:2]], "once each, and once for both full fine-tunings"
     begun.clear()
     monkeypatch.setattr(cost, "available_memory_bytes", lambda: 1)
-    assert {one.status for one in cost.run_group(cells, TINY, CPU, pytest.fail).values()} == {"out_of_memory"}
+    assert {one.status for one in cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key)).values()} == {
+        "out_of_memory"
+    }
+    assert begun == []
     monkeypatch.setattr(cost, "available_memory_bytes", lambda: None)
     assert cost.run_group(cells[1:2], TINY, CPU, lambda *_: None)[cells[1].key].status == "ok"
 
 
 def test_an_unforeseen_failure_while_weighing_costs_that_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def weigh(own: CostCell, *_: object) -> MemoryPeak:
-        return {}["nobody reckoned with it"] if own.strategy == "bitfit" else peak_of_step(own, TINY, CPU)
+        if own.strategy == "bitfit":
+            raise KeyError("nobody reckoned with it")
+        return peak_of_step(own, TINY, CPU)
 
     monkeypatch.setattr(cost, "measure_peak", weigh)
     outcomes = cost.run_group([FULL, cell("bitfit")], TINY, CPU, lambda *_: None)

@@ -93,6 +93,19 @@ def test_an_instance_is_found_by_the_card_it_is_part_of() -> None:
     assert card(nvml).state().mig is True
 
 
+@pytest.mark.parametrize(("on_part", "others_there"), [((OWN,), 0), ((OWN, 9), 1)])
+def test_of_a_split_card_only_the_own_part_has_neighbours_and_nobody_knows_its_energy(
+    on_part: tuple[int, ...], others_there: int
+) -> None:
+    nvml = quiet_card(nvmlDeviceGetMigMode=[1, 1])
+    nvml.uuid, nvml.pids, nvml.part_pids = f"MIG-{UUID}", (OWN, 7, 8), on_part
+    assert card(nvml).state().other_processes == others_there
+    assert card(nvml).energy_joules() is None
+    nvml.uuid = f"GPU-{UUID}"
+    assert card(nvml).state().other_processes is None, "on which part the others are is not known"
+    assert card(nvml).energy_joules() is None
+
+
 def test_no_card_comes_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_card(torch.device("cpu")) == (None, "cpu is no NVIDIA card here")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
