@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench.device import device_of
 from bench.timing import CardState
 
 # Bits of what holds the clocks of a card down (nvml.h, nvmlClocksEventReasons). Idle clocks, clocks an application
@@ -118,7 +119,7 @@ def find_card(device: torch.device) -> tuple[Card | None, str | None]:
     except ImportError:
         return None, "the package nvidia-ml-py is not installed"
     torch.zeros(1, device=device)  # From now on this process is one of those the library lists.
-    return card_by_uuid(nvml, str(torch.cuda.get_device_properties(device).uuid))
+    return card_by_uuid(nvml, str(device_of(device).uuid()))
 
 
 def card_by_uuid(nvml: Any, uuid: str) -> tuple[Card | None, str | None]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -337,6 +338,50 @@ def test_the_device_of_a_run_becomes_the_current_one(monkeypatch: pytest.MonkeyP
     assert chosen == [second], "one without a number is the current one already"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: chosen[-1] == second)
     prepare(second, {"bf16"}, None)
+
+
+def test_a_device_is_asked_for_precisions_once_it_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    monkeypatch.setattr("bench.environment.device_of", lambda _: device)
+    prepare(CPU, {"fp32"}, None)
+    for precision, said in (("tf32", "compute capability 8.0 or higher, not cpu"), ("bf16", "by a fake")):
+        with pytest.raises(InputError, match=said):
+            prepare(CPU, {precision}, None)
+    assert device.calls == ["make_current", *["make_current", "supports tf32"], *["make_current", "supports bf16"]]
+
+
+def test_a_step_seeds_its_device_before_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, stepper = FakeDevice(), tiny_stepper(FULL)
+    monkeypatch.setattr("bench.training.device_of", lambda _: device)
+    stepper.applied.model.register_forward_pre_hook(lambda *_: device.calls.append("forward"))
+    stepper(random_batch(FULL, 50, CPU), 0)
+    assert device.calls == ["seed", "forward"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "bf16", "expected"),
+    [((9, 0), True, [True, True, True]), ((7, 5), False, [True, False, False])],
+)
+def test_what_a_card_says_of_itself(
+    capability: tuple[int, int], bf16: bool, expected: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = torch.device("cuda", 1)
+    told = {
+        "get_device_name": "a card",
+        "get_device_capability": capability,
+        "get_device_properties": SimpleNamespace(uuid="1-2"),
+    }
+    for question, answer in told.items():
+        monkeypatch.setattr(torch.cuda, question, lambda device, answer=answer: answer if device == second else None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    device = device_of(second)
+    assert (device.name(), device.uuid()) == ("a card", "1-2")
+    assert [device.supports(precision) for precision in ("fp32", "tf32", "bf16")] == expected
+    monkeypatch.setattr(torch.version, "cuda", None)  # ROCm calls its cards so too.
+    assert (device.uuid(), device.supports("tf32"), device.supports("bf16")) == (None, False, bf16)
+    other = device_of(torch.device("mps"))
+    assert (other.name(), other.uuid(), other.supports("tf32"), other.supports("bf16")) == ("mps", None, False, True)
 
 
 def test_a_history_is_recorded_while_a_step_runs_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

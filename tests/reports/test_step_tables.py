@@ -114,8 +114,8 @@ def test_the_worst_that_was_seen_meanwhile_is_shown(tmp_path: Path) -> None:
             seen(2.25, 6 * 2**30, **(hot if bitfit else {"sm_clock_mhz": 1700})),
         ]
         before, after = seen(0.5, 9 * 2**30, mig=False), seen(1.0, 9 * 2**30, mig=False)
-        around = {"before": before, "after": after, "rounds": rounds}
-        return {"validity": Validity(cores=16, threads=8, card_reason=None, **around)}
+        found = Validity(cores=16, threads=8, card_reason=None, before=before, after=after, rounds=rounds)
+        return {"validity": found}
 
     found = surroundings_table(shape(tmp_path, validity))
     assert found is not None
