@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,9 @@ from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of, arithmetic_with_weights
 from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
 from bench.measure.nvml import find_card
+from bench.measure.subject import cost_config, cost_shapes
 from bench.measure.time import Instruments, Timing, time_group
-from bench.measure.validity import Watch, disturbances, throttled
+from bench.measure.validity import Watch, available_memory_bytes, disturbances, disturbed_rounds, throttled
 from bench.outcome import Outcome, failure
 from bench.profiles import slug
 from bench.results import CostResult, MemoryPeak
@@ -32,7 +33,15 @@ from strategies.errors import StrategyError
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
+FORESEEN = (torch.OutOfMemoryError, MemoryFailureError, NoShapesError, StrategyError, MemoryError)
 AGAIN = "weighed once, with replicate 0"
+
+
+Weight = tuple[MemoryPeak | None, str | None]
+"""A peak, or None and the reason why there is none."""
+
+Count = tuple[Arithmetic | None, str | None]
+"""The arithmetic of a step, or None and the reason why there is none."""
 
 
 def group_of(cell: CostCell) -> str:
@@ -60,19 +69,28 @@ def run_group(
     """Time and weigh the cells of one group; returns an outcome a key.
 
     `on_turn(cell, what)` is called before each timing turn and each memory measurement. A snapshot of the memory of
-    each cell is written into the folder `snapshots` where one is named and the device keeps a history.
+    each cell is written into the folder `snapshots` where one is named and the device keeps a history. What cannot fit
+    into the memory of a CPU is not begun.
     """
     name = uuid.uuid4().hex[:12]
-    timed = _time(cells, encoder, device, lambda cell: on_turn(cell, "time"))
-    outcomes = {}
-    for cell in cells:
+    forecasts = _forecasts(cells, encoder, device)
+    outcomes = {
+        cell.key: _failed(reason, forecasts[cell.key])
+        for cell, reason in _too_large(cells, encoder, device, forecasts).items()
+    }
+    fitting = [cell for cell in cells if cell.key not in outcomes]
+    if not fitting:
+        return outcomes
+    timed = _time(fitting, encoder, device, lambda cell: on_turn(cell, "time"))
+    for cell in fitting:
         failed = timed.timings[cell.key].failure
         if failed is not None:
-            outcomes[cell.key] = _failed(failed, cell, encoder, device)
+            outcomes[cell.key] = _failed(failed, forecasts[cell.key])
             continue
         on_turn(cell, "memory")
         snapshot = None if snapshots is None else snapshots / snapshot_name(cell)
-        figures = Figures(*_weigh(cell, encoder, device, snapshot), _count(cell, encoder, device))
+        forecast = (None, AGAIN) if cell.replicate else forecasts[cell.key]
+        figures = Figures(_weigh(cell, encoder, device, snapshot), forecast, _count(cell, encoder, device))
         outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
 
@@ -82,14 +100,41 @@ def snapshot_name(cell: CostCell) -> str:
     return f"{slug(cell.strategy)}-{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.json.gz"
 
 
-def _failed(error: Exception, cell: CostCell, encoder: Encoder, device: torch.device) -> Outcome:
+def _failed(error: Exception, forecast: Weight) -> Outcome:
     """What becomes of a cell that could not be timed; one that did not fit says what it would have needed."""
-    outcome = failure(error)
-    forecast, _ = _forecast(cell, encoder, device) if outcome.status == "out_of_memory" else (None, None)
-    if forecast is None:
+    outcome, (peak, _) = failure(error), forecast
+    if outcome.status != "out_of_memory" or peak is None:
         return outcome
-    needs = f"forecast: tensors of {forecast.peak_allocated_bytes / 2**20:,.0f} MiB at the peak of a step"
+    needs = f"forecast: tensors of {_mebibytes(peak.peak_allocated_bytes)} at the peak of a step"
     return replace(outcome, reason=f"{outcome.reason}; {needs}")
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _too_large(
+    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, forecasts: Mapping[str, Weight]
+) -> dict[CostCell, torch.OutOfMemoryError]:
+    """The cells whose tensors alone need more memory than there is; on a CPU only, others refuse by themselves.
+
+    A kernel that promised more memory than it has would end the whole run instead of the step.
+    """
+    available = available_memory_bytes() if device.type == "cpu" else None
+    if available is None:
+        return {}
+    # The model that every turn copies stays beside that of the turn.
+    copied = sum(p.nbytes for p in cost_shapes(cells[0], cost_config(cells[0], encoder)).parameters())
+    reason = (
+        f"not begun: {_mebibytes(available)} of memory are available, {_mebibytes(copied)} of which go to the model "
+        "that a step's is copied from"
+    )
+    peaks = {cell: forecasts[cell.key][0] for cell in cells}
+    return {
+        cell: torch.OutOfMemoryError(reason)
+        for cell, peak in peaks.items()
+        if peak is not None and peak.peak_allocated_bytes + copied > available
+    }
 
 
 def _time(
@@ -103,14 +148,9 @@ def _time(
     timings = time_group(cells, encoder, instruments, on_turn)
     after = watch.look()
     rounds = {key: [turn.surroundings for turn in timing.turns] for key, timing in timings.items()}
-    return TimedGroup(timings, {key: watch.validity(before, own, after) for key, own in rounds.items()}, meter)
-
-
-Weight = tuple[MemoryPeak | None, str | None]
-"""A peak, or None and the reason why there is none."""
-
-Count = tuple[Arithmetic | None, str | None]
-"""The arithmetic of a step, or None and the reason why there is none."""
+    validity = {key: watch.validity(before, own, after) for key, own in rounds.items()}
+    marked = {"disturbed_rounds": disturbed_rounds(validity.values())}
+    return TimedGroup(timings, {key: own.model_copy(update=marked) for key, own in validity.items()}, meter)
 
 
 class Figures(NamedTuple):
@@ -122,7 +162,10 @@ class Figures(NamedTuple):
 
 
 def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
-    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values."""
+    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values.
+
+    Here as below, whatever fails costs the cell this figure alone: its timing is done.
+    """
     if cell.replicate:
         return None, "counted once, with replicate 0"
     try:
@@ -130,26 +173,42 @@ def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
             return arithmetic_of(cell, encoder, accelerator=device.type != "cpu"), None
         except NoShapesError:
             return arithmetic_with_weights(cell, encoder), None
-    except (RuntimeError, MemoryError, ValueError) as error:
-        return None, first_line(error)
+    except Exception as error:
+        return None, _unforeseen(error)
 
 
-def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None) -> tuple[Weight, Weight]:
-    """Peak memory as measured and as forecast; the second full fine-tuning is not weighed twice."""
+def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None) -> Weight:
+    """Peak memory as measured; the second full fine-tuning is not weighed twice."""
     if cell.replicate:
-        return (None, AGAIN), (None, AGAIN)
-    forecast = _forecast(cell, encoder, device)
+        return None, AGAIN
     try:
-        return (measure_peak(cell, encoder, device, snapshot), None), forecast
-    except (torch.OutOfMemoryError, MemoryFailureError) as error:
-        return (None, str(error)), forecast
+        return measure_peak(cell, encoder, device, snapshot), None
+    except Exception as error:
+        return None, _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> str:
+    """Why a figure is missing, with the kind of an error that nobody reckoned with."""
+    known = isinstance(error, FORESEEN) or type(error) is RuntimeError
+    return first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
+
+
+def _forecasts(cells: Sequence[CostCell], encoder: Encoder, device: torch.device) -> dict[str, Weight]:
+    """The forecast of each cell by key; replicates share one."""
+    made: dict[str, Weight] = {}
+    for cell in cells:
+        key = cell.model_copy(update={"replicate": 0}).key
+        if key not in made:
+            made[key] = _forecast(cell, encoder, device)
+        made[cell.key] = made[key]
+    return made
 
 
 def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
     try:
         return forecast_peak(cell, encoder, accelerator=device.type != "cpu"), None
-    except (NoShapesError, StrategyError) as error:
-        return None, str(error)
+    except Exception as error:
+        return None, _unforeseen(error)
 
 
 def _outcome(cell: CostCell, timed: TimedGroup, group: str, figures: Figures) -> Outcome:
@@ -202,10 +261,11 @@ def step_times(timing: Timing) -> StepTimes:
 
 def _warnings(result: CostResult, *, weighed: bool) -> tuple[str, ...]:
     """What a reader of this record should know of its figures."""
-    spread = result.step.spread
+    spread, snapshot = result.step.spread, None if result.memory is None else result.memory.snapshot_reason
     wide = f"step times spread widely: interquartile range {spread:.0%} of the median; the machine was not quiet"
     return (
         *((wide,) if spread > WIDE_SPREAD else ()),
         *((f"no peak memory: {result.memory_reason}",) if weighed and result.memory_reason is not None else ()),
+        *((f"no memory snapshot: {snapshot}",) if snapshot is not None else ()),
         *unmet(result.counts),
     )

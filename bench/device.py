@@ -1,11 +1,17 @@
-"""The one door to the device: every call of the measuring code to an accelerator goes through here.
+"""The one door to the device: whatever is asked of an accelerator itself is asked here.
+
+Outside there are torch's ordinary ways alone, the same for every device: tensors made on it and moved to it, autocast,
+the profiler, and `torch.accelerator` where a device is chosen.
 
 Two implementations, one of the CPU and one of whatever accelerator torch has; a third, which records the order of
 calls, stands in for them in tests.
 """
 
+import functools
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +30,21 @@ class Device(Protocol):
     torch_device: torch.device
     counts_memory: bool
     keeps_history: bool
+
+    def name(self) -> str:
+        """What the device calls itself."""
+
+    def uuid(self) -> str | None:
+        """The id by which the management library of an NVIDIA card knows it; None of any other device."""
+
+    def supports(self, precision: str) -> bool:
+        """Whether it computes at 'fp32', 'tf32' or 'bf16'; to be asked of the current device."""
+
+    def seed(self, seed: int) -> None:
+        """Seed the generators of the device."""
+
+    def make_current(self) -> None:
+        """Have this process compute on the device wherever it names none."""
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
@@ -67,6 +88,23 @@ class CpuDevice:
     counts_memory = False
     keeps_history = False
 
+    def name(self) -> str:
+        """Its model."""
+        return _cpu_model()
+
+    def uuid(self) -> None:
+        """It has none."""
+
+    def supports(self, precision: str) -> bool:
+        """TensorFloat-32 is a format of NVIDIA's cards."""
+        return precision != "tf32"
+
+    def seed(self, seed: int) -> None:
+        """Torch's default generator is its own, and seeded for every device."""
+
+    def make_current(self) -> None:
+        """There is one."""
+
     def synchronize(self) -> None:
         """Nothing to wait for."""
 
@@ -108,6 +146,37 @@ class AcceleratorDevice:
     def __init__(self, device: torch.device) -> None:
         self.torch_device = device
         self.keeps_history = device.type == "cuda"
+
+    def name(self) -> str:
+        """The driver's word; of a kind that has none, its kind."""
+        return (
+            torch.cuda.get_device_name(self.torch_device)
+            if self.torch_device.type == "cuda"
+            else self.torch_device.type
+        )
+
+    def uuid(self) -> str | None:
+        """Of NVIDIA's cards alone."""
+        if self.torch_device.type != "cuda" or torch.version.cuda is None:
+            return None
+        return str(torch.cuda.get_device_properties(self.torch_device).uuid)
+
+    def supports(self, precision: str) -> bool:
+        """TensorFloat-32 from Ampere on; bfloat16 as torch knows of CUDA and ROCm, and takes for granted elsewhere."""
+        if precision == "tf32":
+            nvidia = self.torch_device.type == "cuda" and torch.version.cuda is not None
+            return nvidia and torch.cuda.get_device_capability(self.torch_device) >= (8, 0)
+        return precision != "bf16" or self.torch_device.type != "cuda" or torch.cuda.is_bf16_supported()
+
+    def seed(self, seed: int) -> None:
+        """Of every device of the kind: `manual_seed` alone seeds the current one; some kinds have only one."""
+        module = torch.get_device_module(self.torch_device)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
+
+    def make_current(self) -> None:
+        """Torch's own choice among devices of the kind, where this one has a number."""
+        if self.torch_device.index is not None:
+            torch.accelerator.set_device_index(self.torch_device)
 
     def synchronize(self) -> None:
         """Wait for every stream of the device."""
@@ -152,9 +221,12 @@ class AcceleratorDevice:
         return found
 
     def mark(self) -> torch.Event:
-        """An event recorded on the current stream."""
+        """An event recorded on the device's current stream.
+
+        Without a stream torch would take that of the current device: an event knows its kind of device, not which.
+        """
         event = torch.Event(self.torch_device, enable_timing=True)
-        event.record()
+        event.record(torch.accelerator.current_stream(self.torch_device))
         return event
 
     def seconds_between(self, begin: torch.Event, end: torch.Event) -> float:
@@ -165,6 +237,15 @@ class AcceleratorDevice:
 def device_of(device: torch.device) -> Device:
     """The door to `device`."""
     return CpuDevice() if device.type == "cpu" else AcceleratorDevice(device)
+
+
+@functools.cache
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def peaks_of(device: Device, work: Callable[[], object]) -> tuple[int | None, int | None]:

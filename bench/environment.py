@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from bench import __version__
+from bench.device import device_of
 from bench.errors import InputError, first_line
 from bench.record import Conditions
 
@@ -36,42 +37,23 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def prepare(device: torch.device, precisions: set[str], threads: int | None) -> None:
-    """Set the thread count and check that `device` has every precision in `precisions`.
+    """Make `device` the current one, set the thread count, and check that it has every precision in `precisions`.
 
     Raises InputError for tf32 on a device without it, and for bf16 where the accelerator lacks it.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    cuda = device.type == "cuda"
-    if "tf32" in precisions and not (
-        cuda and torch.version.cuda and torch.cuda.get_device_capability(device) >= (8, 0)
-    ):
+    door = device_of(device)
+    door.make_current()
+    if "tf32" in precisions and not door.supports("tf32"):
         raise InputError(f"precision tf32 needs an NVIDIA device of compute capability 8.0 or higher, not {device}")
-    if "bf16" in precisions and cuda and not torch.cuda.is_bf16_supported():
-        raise InputError(f"precision bf16 is not supported by {device_name(device)}")
+    if "bf16" in precisions and not door.supports("bf16"):
+        raise InputError(f"precision bf16 is not supported by {door.name()}")
 
 
 def set_matmul(precision: str) -> None:
     """Switch float32 products to TensorFloat-32 for 'tf32', and to full float32 for all else."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-
-
-def device_name(device: torch.device) -> str:
-    """What the device calls itself; for a CPU its model."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "cpu":
-        return _cpu_model()
-    return device.type
-
-
-@functools.cache
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def conditions(
@@ -94,7 +76,7 @@ def conditions(
         test_fingerprint=test_fingerprint,
         model_fingerprint=model_fingerprint,
         device=device.type,
-        device_name=device_name(device),
+        device_name=device_of(device).name(),
         driver=_driver(device),
         threads=torch.get_num_threads(),
         precision=precision,

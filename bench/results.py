@@ -243,7 +243,7 @@ class MemoryPeak(Frozen):
     libraries mostly. On an accelerator `fragmentation_bytes` is what its allocator held beyond what it handed out,
     peak to peak, and `context_bytes` what the process held of the device beyond its allocator: the device's context,
     loaded kernels, memory of libraries. Figures that do not exist on a device are None; `context_reason` says why the
-    context of an accelerator is.
+    context of an accelerator is, and `snapshot_reason` why a snapshot that was asked for could not be had.
     """
 
     method: Literal["allocator", "live tensors", "forecast"]
@@ -254,6 +254,7 @@ class MemoryPeak(Frozen):
     fragmentation_bytes: int | None = None
     context_bytes: int | None = None
     context_reason: str | None = None
+    snapshot_reason: str | None = None
     attribution: MemoryAttribution | None = None
 
 

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from bench.frozen import Frozen
 
 
@@ -79,8 +81,9 @@ class Validity(Frozen):
     """What surrounded the timing of a cell.
 
     `before` and `after` are those of its whole group, `rounds` the moment after the last timed step of each of its
-    own turns. `cores` is how many the load average is held against. `card_reason` says why nothing is known of a
-    card, where nothing is.
+    own turns. `cores` is how many this process may run on, `threads` how many it computes with and the load average is
+    held against; None in records of old. `disturbed_rounds` are those, counted from 0, in which any turn of the group
+    ended on a card that was throttled or shared. `card_reason` says why nothing is known of a card, where nothing is.
     """
 
     cores: int | None
@@ -88,6 +91,8 @@ class Validity(Frozen):
     before: Surroundings
     after: Surroundings
     rounds: list[Surroundings]
+    threads: int | None = None
+    disturbed_rounds: list[int] = Field(default=[])
 
     @property
     def moments(self) -> list[Surroundings]:

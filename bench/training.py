@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
+from bench.device import device_of
 from bench.scoring import task_loss
 from bench.tasks.base import HeadKind
 from strategies.interface import Applied, Batch
@@ -95,10 +96,7 @@ def reseed(seed: int, device: torch.device) -> None:
     which in a small step outweighs all else of the loop; see benchmarks/test_loop.py.
     """
     torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        module = torch.get_device_module(device)
-        # `manual_seed` alone seeds the current device, which need not be this one; some kinds have only one.
-        getattr(module, "manual_seed_all", module.manual_seed)(seed)
+    device_of(device).seed(seed)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

@@ -17,7 +17,7 @@ from bench import suite as suites
 from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.device import device_of
-from bench.environment import choose_device, device_name, set_matmul
+from bench.environment import choose_device, set_matmul
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
 from benchmarks.timers import synchronising
 from fake_device import FakeDevice
@@ -42,7 +42,7 @@ def named(cell: CostCell) -> str:
 def test_step(cell: CostCell, benchmark: BenchmarkFixture) -> None:
     """One step; the second full fine-tuning shows how far two timings of the same thing lie apart."""
     benchmark.group = f"a step of {cell.model}, {cell.batch_size}x{cell.length}, {cell.precision}"
-    benchmark.extra_info["device"] = device_name(DEVICE.torch_device)
+    benchmark.extra_info["device"] = DEVICE.name()
     benchmark.pedantic(  # type: ignore[no-untyped-call]
         stepping(cell), rounds=ROUNDS, iterations=1, warmup_rounds=cell.warmup_steps
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.arithmetic import Arithmetic, Calibration, Floor, floor_on_machine, machine_rates
 from reports import formats
-from reports.machine import taken_on
+from reports.machine import bytes_a_second, taken_on
 from reports.palette import label
 from reports.parts import CheaperPart, Sentence
 from reports.run import REFERENCE, Shape
@@ -217,6 +217,7 @@ def _table(costs: Sequence[Cost], full: Cost | None, calibrations: Sequence[Cali
         Column("backward", "share of its own", "arithmetic"),
         Column("step time", "of full's", "measured"),
         Column("achieved", "of the machine's rate", "measured"),
+        Column("moved a second", "at least; of the copy rate", "measured"),
         Column("floor", "set by", "at the machine's rates"),
         Column("step", "times the floor", "at the machine's rates"),
         Column("moved", "at least; of full's", "bytes"),
@@ -246,7 +247,7 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
     if counted is None:
         missing = Cell(formats.MISSING)
         why = Cell(formats.MISSING, "" if cost.result is None else cost.result.arithmetic_reason or "")
-        return (name, share, why, missing, time, missing, missing, missing, missing, missing, peak)
+        return (name, share, why, missing, time, missing, missing, missing, missing, missing, missing, peak)
     full_moved, full_saved = (None, None) if theirs is None else (theirs.moved_bytes, theirs.saved_bytes)
     return (
         name,
@@ -261,18 +262,21 @@ def _row(cost: Cost, full: Cost | None, calibrations: Sequence[Calibration], len
     )
 
 
-def _speed_cells(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibration]) -> tuple[Cell, Cell, Cell]:
-    """Achieved rate with its share of the machine's, the floor, and how many times that a step takes."""
-    if cost.median_seconds is None:
-        return Cell(formats.MISSING), Cell(formats.MISSING), Cell(formats.MISSING)
-    achieved, rate = counted.flops / cost.median_seconds, _products_rate(cost, calibrations)
-    used = "" if rate is None else formats.percent(counted.utilisation(cost.median_seconds, rate))
-    speed = Cell(f"{formats.flops(achieved)}/s", used)
+def _speed_cells(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibration]) -> tuple[Cell, ...]:
+    """Operations and bytes a second with their shares of the machine's, the floor, and how many times it a step is."""
+    seconds = cost.median_seconds
+    if seconds is None:
+        return (Cell(formats.MISSING),) * 4
+    rate, copies = machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)
+    used = "" if rate is None else formats.percent(counted.utilisation(seconds, rate))
+    speed = Cell(f"{formats.flops(counted.flops / seconds)}/s", used)
+    copied = "" if copies is None else formats.percent(counted.moved_bytes / seconds / copies)
+    moved = Cell(bytes_a_second(counted.moved_bytes / seconds), copied)
     floor, reason = _floor(cost, counted, calibrations)
     if floor is None:
-        return speed, Cell(formats.MISSING, reason or ""), Cell(formats.MISSING)
-    times = formats.plain_ratio(cost.median_seconds / floor.seconds) if floor.seconds > 0 else formats.MISSING
-    return speed, Cell(formats.seconds(floor.seconds), floor.bound), Cell(times)
+        return speed, moved, Cell(formats.MISSING, reason or ""), Cell(formats.MISSING)
+    times = formats.plain_ratio(seconds / floor.seconds) if floor.seconds > 0 else formats.MISSING
+    return speed, moved, Cell(formats.seconds(floor.seconds), floor.bound), Cell(times)
 
 
 def _of(ours: int, theirs: int | None) -> str:

@@ -47,7 +47,7 @@ def machine_table(calibrations: Sequence[Calibration]) -> Table | None:
             one.device_name,
             str(one.threads),
             *(_product(one, name) for name in precisions),
-            _bytes_a_second(one.copied_bytes_per_second),
+            bytes_a_second(one.copied_bytes_per_second),
         ]
         for one in calibrations
     ]
@@ -78,7 +78,7 @@ def _changes(start: Calibration, end: Calibration) -> Iterator[tuple[str, str, s
             yield f"{name} products", f"{formats.flops(before)}/s", f"{formats.flops(after)}/s", after / before - 1
     one, two = start.copied_bytes_per_second, end.copied_bytes_per_second
     if one is not None and two is not None:
-        yield "copies", _bytes_a_second(one), _bytes_a_second(two), two / one - 1
+        yield "copies", bytes_a_second(one), bytes_a_second(two), two / one - 1
 
 
 def _product(one: Calibration, precision: str) -> str:
@@ -86,5 +86,6 @@ def _product(one: Calibration, precision: str) -> str:
     return formats.MISSING if rate is None else f"{formats.flops(rate)}/s, width {one.matmul_sizes[precision]:,}"
 
 
-def _bytes_a_second(rate: float | None) -> str:
+def bytes_a_second(rate: float | None) -> str:
+    """A rate of bytes, '24.0 GB/s', or 'n/a'."""
     return formats.MISSING if rate is None else f"{formats.si(rate)}B/s"

@@ -5,7 +5,7 @@ way) and that is the truth; a difference whose interval includes 0 is never call
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 FEW = 5
+# With fewer there is no interval.
+FEWEST_ROUNDS = 2
 # Values that differ by less, relative to their size, are equal but for the rounding of floats.
 EQUAL = 1e-12
 # Standard deviation of the sum of two roundings to a grid, in steps of it: each has 1 / sqrt(12).
@@ -170,21 +172,30 @@ def paired_difference(
     return Difference(float(np.mean(differences)), interval, len(differences))
 
 
-def round_ratio(steps: ArrayLike, reference: ArrayLike, floor: float | None = None) -> Ratio | None:
+def round_ratio(
+    steps: ArrayLike, reference: ArrayLike, floor: float | None = None, disturbed: Collection[int] = ()
+) -> Ratio | None:
     """Step times, shaped (rounds, steps), against those of the reference, round by round.
 
     Each round gives median / median; the value is their geometric mean over the rounds both have, the interval a
-    t interval of the logarithms. None where they share no round or a median is not a positive number.
+    t interval of the logarithms. Rounds of the numbers `disturbed`, from 0, are left out as `kept_rounds` says. None
+    where they share no round or a median is not a positive number.
     """
     ours, theirs = round_medians(steps), round_medians(reference)
-    shared = min(len(ours), len(theirs))
-    medians = np.concatenate([ours[:shared], theirs[:shared]])
-    if shared == 0 or not np.all(np.isfinite(medians)) or not np.all(medians > 0):
+    kept = kept_rounds(min(len(ours), len(theirs)), disturbed)
+    medians = np.concatenate([ours[kept], theirs[kept]])
+    if not kept or not np.all(np.isfinite(medians)) or not np.all(medians > 0):
         return None
-    logs = np.log(ours[:shared] / theirs[:shared]).tolist()
+    logs = np.log(ours[kept] / theirs[kept]).tolist()
     interval = t_interval(logs)
     bounds = None if interval is None else Interval(math.exp(interval.low), math.exp(interval.high))
     return Ratio(math.exp(float(np.mean(logs))), bounds, tuple(logs), floor)
+
+
+def kept_rounds(rounds: int, disturbed: Collection[int]) -> list[int]:
+    """Which of so many rounds count: all but the disturbed ones, or all where those would leave fewer than two."""
+    left = [number for number in range(rounds) if number not in disturbed]
+    return left if len(left) >= FEWEST_ROUNDS else list(range(rounds))
 
 
 def round_medians(steps: ArrayLike) -> NDArray[np.float64]:

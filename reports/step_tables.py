@@ -7,6 +7,7 @@ from bench.timing import CardState, PhaseSeconds, StepTimes, Surroundings, Valid
 from reports import formats
 from reports.palette import label
 from reports.run import Shape, Timed
+from reports.statistics import kept_rounds
 from reports.table import Cell, Column, Table
 from reports.verdict import place
 
@@ -95,9 +96,23 @@ def surroundings_table(shape: Shape) -> Table | None:
     rows = tuple((Cell(n), *(Cell(text(m) or formats.MISSING) for *_, text in shown)) for n, m in moments)
     first = next(iter(groups.values()))[0]
     caption = "What surrounded the timing; meanwhile: the worst that was seen as a turn ended."
-    cores = [] if first.cores is None else [f"The load is held against {formats.count(first.cores, 'core')}."]
+    load = [] if first.threads is None else [f"The load is held against {formats.count(first.threads, 'thread')}."]
     card = [] if first.card_reason is None else [f"No figures of a card: {first.card_reason}."]
-    return Table(" ".join([caption, *cores, *card]), columns, rows)
+    return Table(" ".join([caption, *load, *card, *_disturbed(groups.values())]), columns, rows)
+
+
+def _disturbed(groups: Iterable[Sequence[Validity]]) -> list[str]:
+    """Which rounds of each group the card disturbed, and what became of them, in a sentence each."""
+    found = []
+    for own in groups:
+        marked, rounds = own[0].disturbed_rounds, max(len(validity.rounds) for validity in own)
+        if not marked:
+            continue
+        numbers = ", ".join(str(number + 1) for number in marked)
+        kept = set(kept_rounds(rounds, marked)).intersection(marked)
+        fate = "ratios hold them all the same, as fewer than two others remain" if kept else "ratios leave them out"
+        found.append(f"Rounds of {rounds} in which the card was throttled or shared: {numbers}; {fate}.")
+    return list(dict.fromkeys(found))
 
 
 def worst(moments: Sequence[Surroundings]) -> Surroundings:

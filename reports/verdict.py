@@ -208,7 +208,7 @@ def _cost(timed: Timed, shape: Shape, floors: Mapping[str, float | None]) -> Cos
         return Cost(timed, None, "full fine-tuning was not timed in the same rounds", memory_ratio)
     if timed.seconds is None or together.seconds is None:
         return Cost(timed, None, "the raw step times cannot be read", memory_ratio)
-    found = round_ratio(timed.seconds, together.seconds, floors[group])
+    found = round_ratio(timed.seconds, together.seconds, floors[group], _disturbed(timed, together))
     return Cost(timed, found, None if found else "the raw step times share no usable round", memory_ratio)
 
 
@@ -227,7 +227,13 @@ def _aa(shape: Shape, group: str) -> Ratio | None:
     first, second = _full(shape, 0, group), _full(shape, 1, group)
     if first is None or second is None or first.seconds is None or second.seconds is None:
         return None
-    return round_ratio(second.seconds, first.seconds)
+    return round_ratio(second.seconds, first.seconds, disturbed=_disturbed(first, second))
+
+
+def _disturbed(*pair: Timed) -> set[int]:
+    """The rounds in which something disturbed the group that these were timed in."""
+    known = (one.result.validity for one in pair if one.result is not None)
+    return {number for validity in known if validity is not None for number in validity.disturbed_rounds}
 
 
 def _memory_ratio(ours: CostResult, full: CostResult | None) -> float | None:

@@ -12,7 +12,7 @@ import torch
 
 from bench.arithmetic import Calibration
 from bench.device import device_of
-from bench.environment import device_name, set_matmul
+from bench.environment import set_matmul
 from bench.errors import first_line
 from bench.runs import now_utc
 
@@ -47,7 +47,7 @@ def calibrate(device: torch.device, precisions: Iterable[str], moment: Literal["
     return Calibration(
         moment=moment,
         taken_utc=now_utc(),
-        device_name=device_name(device),
+        device_name=device_of(device).name(),
         threads=torch.get_num_threads(),
         matmul_flops_per_second=rates,
         matmul_sizes=sizes,

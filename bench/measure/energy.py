@@ -48,6 +48,8 @@ def find_meter(device: torch.device, card: Card | None, powercap: Path = POWERCA
         return rapl_meter(powercap)
     if card is None:
         return f"no energy counter of {device.type} is known without NVML"
+    if card.shared_by_instances:
+        return "the card is split into MIG instances, and NVML counts the energy of the whole card"
     if card.energy_joules() is None:
         return "the card does not count its energy"
 

@@ -4,6 +4,7 @@ The parent calls `measure_peak`; the child runs this module, reads a cost cell a
 its standard input and writes a `MemoryPeak`, or what went wrong, as JSON to its standard output.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import itertools
@@ -11,11 +12,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bench import encoders
@@ -24,8 +26,10 @@ from bench.cell import CostCell
 from bench.device import Device, device_of, peaks_of
 from bench.encoders import Encoder
 from bench.environment import prepare, set_matmul, worker_command
+from bench.errors import because
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
+from bench.measure.resident import reset_high_water, resident_bytes
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MEMORY_PARTS, MemoryAttribution, MemoryPeak
 from bench.training import END, Stepper
@@ -74,11 +78,19 @@ def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device, snapsho
     except subprocess.TimeoutExpired:
         raise MemoryFailureError(f"the memory measurement took longer than {TIMEOUT_SECONDS} s") from None
     if child.returncode == 0:
-        return _undisturbed(MemoryPeak.model_validate_json(child.stdout), free, door.free_bytes())
+        return _undisturbed(_answer(child.stdout), free, door.free_bytes())
     reason = (child.stderr.strip().splitlines() or [f"the process ended with status {child.returncode}"])[-1]
     if child.returncode == -9 or "OutOfMemoryError" in reason or "can't allocate memory" in reason:
         raise torch.OutOfMemoryError(reason)
     raise MemoryFailureError(reason)
+
+
+def _answer(text: str) -> MemoryPeak:
+    """What the fresh process wrote. Raises MemoryFailureError where that is no peak."""
+    try:
+        return MemoryPeak.model_validate_json(text)
+    except ValidationError:
+        raise MemoryFailureError(f"the process answered with what is no peak: {text.strip()[:80]!r}") from None
 
 
 def _undisturbed(found: MemoryPeak, before: int | None, after: int | None) -> MemoryPeak:
@@ -105,7 +117,7 @@ def peak_of_step(
 
     `free_bytes` is what was free on the device before this process had anything of it; None where that is not known.
     """
-    before = _resident_bytes("VmRSS")
+    before = resident_bytes("VmRSS")
     set_matmul(cell.precision)
     base = cost_base(cell, encoder)
     vocabulary = base.encoder.config.vocab_size
@@ -119,11 +131,24 @@ def peak_of_step(
     if not door.counts_memory:
         return _cpu_peak(stepper, batch, before)
     found = _accelerator_peak(stepper, batch, door, free_bytes)
-    if snapshot is not None:
-        history = door.history(lambda: stepper(batch, WARMUP_STEPS + 2))
-        if history is not None:
-            write_snapshot(snapshot, cell, history)
-    return found
+    if snapshot is None:
+        return found
+    reason = _snapshot(snapshot, cell, lambda: door.history(lambda: stepper(batch, WARMUP_STEPS + 2)))
+    return found.model_copy(update={"snapshot_reason": reason})
+
+
+def _snapshot(path: Path, cell: CostCell, history: Callable[[], Mapping[str, Any] | None]) -> str | None:
+    """Take a snapshot and write it; returns why there is none, which costs no figure measured before it."""
+    try:
+        found = history()
+        if found is not None:
+            write_snapshot(path, cell, found)
+    except Exception as error:  # Whatever a full disk, a full device or a private interface of torch may raise.
+        # Half a file would pass for a snapshot until somebody reads it.
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return f"{type(error).__name__}: {because(error)}"
+    return None
 
 
 def write_snapshot(path: Path, cell: CostCell, history: Mapping[str, Any]) -> None:
@@ -174,9 +199,9 @@ def _context(device: Device, before: int | None) -> tuple[int | None, str | None
 
 def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None) -> MemoryPeak:
     """Resident high-water of one plain step, then live tensors of one tracked step."""
-    can_reset = _reset_high_water()
+    can_reset = reset_high_water()
     stepper(batch, WARMUP_STEPS)
-    resident = _resident_bytes("VmHWM") if can_reset else None
+    resident = resident_bytes("VmHWM") if can_reset else None
     peak = live_peak(stepper, batch, WARMUP_STEPS + 1)
     return MemoryPeak(
         method="live tensors",
@@ -247,26 +272,13 @@ def forecast_peak(cell: CostCell, encoder: Encoder, *, accelerator: bool = False
     )
 
 
-def _reset_high_water() -> bool:
-    """Set the kernel's high-water mark of this process back to what is resident now; False where it offers none."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _resident_bytes(field: str) -> int | None:
-    """Resident memory of this process: VmRSS now, or VmHWM, the most since the mark was reset; None where not told."""
-    status = Path("/proc/self/status")
-    for line in status.read_text(encoding="ascii").splitlines() if status.exists() else ():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def main() -> None:
-    """Child process: measure the cell on standard input."""
+    """Child process: measure the cell on standard input.
+
+    Standard output is for the answer alone: whatever a library prints goes where errors go.
+    """
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     request = json.load(sys.stdin)
     cell = CostCell.model_validate(request["cell"])
     device = torch.device(request["device"])
@@ -274,7 +286,8 @@ def main() -> None:
     folders = {cell.model: Path(request["folder"])} if request["folder"] else {}
     snapshot = Path(request["snapshot"]) if request["snapshot"] else None
     encoder = encoders.find(cell.model, folders)
-    sys.stdout.write(peak_of_step(cell, encoder, device, request["free_bytes"], snapshot).model_dump_json())
+    with answer:
+        answer.write(peak_of_step(cell, encoder, device, request["free_bytes"], snapshot).model_dump_json())
 
 
 if __name__ == "__main__":

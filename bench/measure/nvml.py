@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench.device import device_of
 from bench.timing import CardState
 
 # Bits of what holds the clocks of a card down (nvml.h, nvmlClocksEventReasons). Idle clocks, clocks an application
@@ -21,11 +22,20 @@ THROTTLE_REASONS = {
 
 
 class Card:
-    """One card on which this process computes. `nvml` is the module pynvml, `handle` what it calls the card."""
+    """One card on which this process computes. `nvml` is the module pynvml, `handle` what it calls the card.
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
+    `instance` is what it calls the MIG instance of the card that this process has, where it has no more than that.
+    """
+
+    def __init__(self, nvml: Any, handle: Any, instance: Any = None) -> None:
         self._nvml = nvml
         self._handle = handle
+        self._instance = instance
+
+    @property
+    def shared_by_instances(self) -> bool:
+        """Whether the card is split, so that figures of the whole card are not those of this process's part."""
+        return self._instance is not None or self._mig() is True
 
     def state(self) -> CardState:
         """What the library tells of the card now; None for each figure it does not have."""
@@ -45,16 +55,24 @@ class Card:
         )
 
     def energy_joules(self) -> float | None:
-        """Energy the card has drawn since its driver was loaded; None where it does not count it (before Volta)."""
+        """Energy the card has drawn since its driver was loaded; None where it does not count it (before Volta).
+
+        None also of a card that is split: nobody counts the energy of a part.
+        """
+        if self.shared_by_instances:
+            return None
         return _thousandths(self._ask("nvmlDeviceGetTotalEnergyConsumption"))
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         """The library's answer about the card; None where the card, the driver or the package has none."""
+        return self._ask_of(self._handle, question, *arguments)
+
+    def _ask_of(self, handle: Any, question: str, *arguments: Any) -> Any:
         function = getattr(self._nvml, question, None)
         if function is None:
             return None
         try:
-            return function(self._handle, *arguments)
+            return function(handle, *arguments)
         except self._nvml.NVMLError:
             return None
 
@@ -71,15 +89,22 @@ class Card:
         return None if modes is None else bool(modes[0])
 
     def _other_processes(self) -> int | None:
-        """Computing processes besides this one."""
-        running = self._ask("nvmlDeviceGetComputeRunningProcesses")
+        """Computing processes besides this one, on its own part of a card that is split.
+
+        None where the card is split and this process's part not known: those listed may be on another.
+        """
+        if self._instance is None and self.shared_by_instances:
+            return None
+        own = self._handle if self._instance is None else self._instance
+        running = self._ask_of(own, "nvmlDeviceGetComputeRunningProcesses")
         return None if running is None else others(running, os.getpid())
 
 
 def others(running: Iterable[Any], own: int) -> int:
     """How many of `running` are not process `own`, which computes on the card too.
 
-    In a container the library may know it by another number: one of those listed is this process all the same.
+    In a container the library may know it by another number: one of those listed is taken for this process all the
+    same, so that a single neighbour is missed where the library lists that one and not this process.
     """
     numbers = {int(process.pid) for process in running}
     return len(numbers - {own}) if own in numbers else max(0, len(numbers) - 1)
@@ -94,7 +119,7 @@ def find_card(device: torch.device) -> tuple[Card | None, str | None]:
     except ImportError:
         return None, "the package nvidia-ml-py is not installed"
     torch.zeros(1, device=device)  # From now on this process is one of those the library lists.
-    return card_by_uuid(nvml, str(torch.cuda.get_device_properties(device).uuid))
+    return card_by_uuid(nvml, str(device_of(device).uuid()))
 
 
 def card_by_uuid(nvml: Any, uuid: str) -> tuple[Card | None, str | None]:
@@ -107,19 +132,19 @@ def card_by_uuid(nvml: Any, uuid: str) -> tuple[Card | None, str | None]:
     except nvml.NVMLError as error:
         return None, f"NVML does not start: {error}"
     try:
-        return Card(nvml, _handle(nvml, uuid)), None
+        return _card(nvml, uuid), None
     except nvml.NVMLError as error:
         return None, f"NVML does not know card {uuid}: {error}"
 
 
-def _handle(nvml: Any, uuid: str) -> Any:
-    """The library's handle of a card, or of the card that a MIG instance is a part of."""
+def _card(nvml: Any, uuid: str) -> Card:
+    """The card of this id, or the card that the MIG instance of this id is a part of, which is asked with it."""
     bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
     try:
-        return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{bare}")
+        return Card(nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{bare}"))
     except nvml.NVMLError:
         part = nvml.nvmlDeviceGetHandleByUUID(f"MIG-{bare}")
-        return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part)
+        return Card(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part), part)
 
 
 def _thousandths(value: int | None) -> float | None:

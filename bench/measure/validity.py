@@ -1,7 +1,7 @@
 """Whether a measurement of time can be believed: what else went on in the machine, looked at while it was taken."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from bench.timing import CardState, Surroundings, Validity
 
 # A card that was this busy before a run does other work.
 BUSY_PERCENT = 10
-# The measurement itself loads every core it computes on; what it hands out for a moment beyond them is no neighbour.
+# The measurement itself loads a core with each of its threads; what it hands out for a moment beyond is no neighbour.
 OWN_EXCESS_LOAD = 0.5
 
 
@@ -43,8 +43,21 @@ class Watch:
     def validity(self, before: Surroundings, rounds: Sequence[Surroundings], after: Surroundings) -> Validity:
         """The looks of one cell put together."""
         return Validity(
-            cores=os.cpu_count(), card_reason=self.card_reason, before=before, after=after, rounds=list(rounds)
+            cores=usable_cores(),
+            threads=torch.get_num_threads(),
+            card_reason=self.card_reason,
+            before=before,
+            after=after,
+            rounds=list(rounds),
         )
+
+
+def usable_cores() -> int | None:
+    """Cores that this process may run on; None where the system does not tell."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count()
 
 
 def load_average() -> float | None:
@@ -92,12 +105,11 @@ def disturbances(group: Sequence[Validity]) -> list[str]:
     """What disturbed the timing of a whole group, as warnings that each of its records carries."""
     moments = [moment for validity in group for moment in validity.moments]
     loads = [moment.load_average for moment in moments if moment.load_average is not None]
-    cores = group[0].cores if group else None
+    threads = group[0].threads if group else None
     found = []
-    if loads and cores is not None and max(loads) > cores + OWN_EXCESS_LOAD:
-        found.append(
-            f"load average up to {max(loads):.1f} on {cores} cores while this group was timed: other work ran"
-        )
+    if loads and threads is not None and max(loads) > threads + OWN_EXCESS_LOAD:
+        own = "1 thread" if threads == 1 else f"{threads} threads"
+        found.append(f"load average up to {max(loads):.1f} while {own} timed this group: other work ran")
     shared = [moment.card.other_processes for moment in moments if moment.card and moment.card.other_processes]
     if shared:
         found.append(f"the card was shared with up to {max(shared)} other processes while this group was timed")
@@ -118,3 +130,15 @@ def throttled(validity: Validity) -> list[str]:
     return [
         f"the card was throttled in {len(found)} of {len(validity.rounds)} rounds ({numbers}): {', '.join(reasons)}"
     ]
+
+
+def disturbed_rounds(group: Iterable[Validity]) -> list[int]:
+    """The rounds, counted from 0, in which any turn of a group ended on a card that was throttled or shared."""
+    return sorted(
+        {
+            number
+            for validity in group
+            for number, moment in enumerate(validity.rounds)
+            if moment.card is not None and (moment.card.throttle_reasons or moment.card.other_processes)
+        }
+    )

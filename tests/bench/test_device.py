@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bench import cost, running, suite
 from bench.cell import CostCell
 from bench.device import AcceleratorDevice, CpuDevice, device_of, peaks_of
 from bench.encoders import Encoder
+from bench.environment import prepare
 from bench.errors import InputError
 from bench.measure import swap
 from bench.measure.energy import Meter
@@ -181,6 +183,35 @@ def test_a_snapshot_is_of_a_step_of_its_own_and_torch_s_viewer_reads_it(
     assert "segments: 1" in _memory_viz.segsum(read)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize("fails", ["history", "write"])
+def test_a_snapshot_that_fails_costs_no_figure(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FakeDevice):
+        def history(self, work: Callable[[], object]) -> dict[str, Any]:
+            if fails == "history":
+                raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+            return super().history(work)
+
+    def full_disk(text: object, file: Any, **_: object) -> None:
+        file.write("half of")
+        raise OSError(28, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr("bench.measure.memory.device_of", lambda _: Full())
+    monkeypatch.setattr("bench.measure.memory.json.dump", full_disk)
+    found = peak_of_step(FULL, TINY, CPU, snapshot=tmp_path / "full.json.gz")
+    assert found.peak_allocated_bytes == 2000
+    assert (
+        found.snapshot_reason
+        == {
+            "history": "OutOfMemoryError: tried to allocate 2 GiB",
+            "write": "OSError: No space left on device",
+        }[fails]
+    )
+    assert list(tmp_path.iterdir()) == [], "no half of a file"
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: found)
+    outcome = cost.run_group([FULL], TINY, CPU, lambda *_: None, tmp_path)[FULL.key]
+    assert f"no memory snapshot: {found.snapshot_reason}" in outcome.warnings
+
+
 def test_every_cell_of_a_group_has_a_snapshot_but_the_one_that_is_not_weighed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,8 +289,8 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
         def __init__(self, device: torch.device, *, enable_timing: bool) -> None:
             calls.append(("event", device, enable_timing))
 
-        def record(self) -> None:
-            calls.append(("record",))
+        def record(self, stream: str) -> None:
+            calls.append(("record", stream))
 
         def elapsed_time(self, end: "Event") -> float:
             assert end is not self
@@ -276,6 +307,7 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats", *figures):
         monkeypatch.setattr(torch.accelerator, name, note(name, figures.get(name)))
     monkeypatch.setattr(torch, "Event", Event)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: f"stream of {device}")
     second = torch.device("cuda", 1)
     device = device_of(second)
     assert isinstance(device, AcceleratorDevice)
@@ -291,10 +323,65 @@ def test_an_accelerator_is_asked_through_torch_for_itself_alone(monkeypatch: pyt
         ("synchronize", second),
         ("max_memory_allocated", second),
         ("max_memory_reserved", second),
-        *[("event", second, True), ("record",)] * 2,
+        *[("event", second, True), ("record", "stream of cuda:1")] * 2,
         ("empty_cache",),
         ("memory_reserved", second),
     ]
+
+
+def test_the_device_of_a_run_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    second, current = torch.device("cuda", 1), torch.device("cuda")
+    for device in (second, current, CPU):
+        prepare(device, {"fp32"}, None)
+    assert chosen == [second], "one without a number is the current one already"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: chosen[-1] == second)
+    prepare(second, {"bf16"}, None)
+
+
+def test_a_device_is_asked_for_precisions_once_it_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    monkeypatch.setattr("bench.environment.device_of", lambda _: device)
+    prepare(CPU, {"fp32"}, None)
+    for precision, said in (("tf32", "compute capability 8.0 or higher, not cpu"), ("bf16", "by a fake")):
+        with pytest.raises(InputError, match=said):
+            prepare(CPU, {precision}, None)
+    assert device.calls == ["make_current", *["make_current", "supports tf32"], *["make_current", "supports bf16"]]
+
+
+def test_a_step_seeds_its_device_before_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, stepper = FakeDevice(), tiny_stepper(FULL)
+    monkeypatch.setattr("bench.training.device_of", lambda _: device)
+    stepper.applied.model.register_forward_pre_hook(lambda *_: device.calls.append("forward"))
+    stepper(random_batch(FULL, 50, CPU), 0)
+    assert device.calls == ["seed", "forward"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "bf16", "expected"),
+    [((9, 0), True, [True, True, True]), ((7, 5), False, [True, False, False])],
+)
+def test_what_a_card_says_of_itself(
+    capability: tuple[int, int], bf16: bool, expected: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = torch.device("cuda", 1)
+    told = {
+        "get_device_name": "a card",
+        "get_device_capability": capability,
+        "get_device_properties": SimpleNamespace(uuid="1-2"),
+    }
+    for question, answer in told.items():
+        monkeypatch.setattr(torch.cuda, question, lambda device, answer=answer: answer if device == second else None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    device = device_of(second)
+    assert (device.name(), device.uuid()) == ("a card", "1-2")
+    assert [device.supports(precision) for precision in ("fp32", "tf32", "bf16")] == expected
+    monkeypatch.setattr(torch.version, "cuda", None)  # ROCm calls its cards so too.
+    assert (device.uuid(), device.supports("tf32"), device.supports("bf16")) == (None, False, bf16)
+    other = device_of(torch.device("mps"))
+    assert (other.name(), other.uuid(), other.supports("tf32"), other.supports("bf16")) == ("mps", None, False, True)
 
 
 def test_a_history_is_recorded_while_a_step_runs_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

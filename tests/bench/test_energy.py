@@ -61,6 +61,8 @@ def test_no_counter_comes_with_a_reason(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("bench.measure.energy._number", refuse)
     assert rapl_meter(tmp_path) == f"RAPL counters are for root alone here: no permission to read {counter}"
     assert find_meter(torch.device("mps"), None) == "no energy counter of mps is known without NVML"
+    split = card_by_uuid(quiet_card(nvmlDeviceGetMigMode=[1, 1]), UUID)[0]
+    assert str(find_meter(CUDA, split)).startswith("the card is split into MIG instances")
     assert find_meter(CUDA, card_by_uuid(FakeNvml(), UUID)[0]) == "the card does not count its energy"
 
 

@@ -1,6 +1,10 @@
 """The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
 
+import io
+import json
+import os
 import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,12 @@ from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.memory import forecast_peak, measure_peak, peak_of_step
+from bench.measure.memory import MemoryFailureError, forecast_peak, main, measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
 from bench.measure.time import Instruments, time_group, turn_order
 from bench.measure.validity import Watch
 from bench.models import TaskModel
+from bench.results import MemoryPeak
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -216,3 +221,91 @@ def test_what_did_not_fit_says_what_it_would_have_needed(monkeypatch: pytest.Mon
     assert done.forecast is not None
     assert done.memory is not None
     assert done.forecast.peak_allocated_bytes == pytest.approx(done.memory.peak_allocated_bytes, rel=0.03)
+
+
+def test_what_cannot_fit_is_not_begun_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
+    model = sum(p.nbytes for p in cost_base(FULL, TINY).parameters())
+    needs = {own.key: forecast_peak(own, TINY).peak_allocated_bytes for own in cells}
+    begun, weighed, made = [], [], []
+
+    def weigh(own: CostCell, *_: object) -> MemoryPeak:
+        weighed.append(own.key)
+        return peak_of_step(own, TINY, CPU)
+
+    def forecast(own: CostCell, *arguments: Any, **named: Any) -> MemoryPeak:
+        made.append(own.key)
+        return forecast_peak(own, *arguments, **named)
+
+    monkeypatch.setattr(cost, "measure_peak", weigh)
+    monkeypatch.setattr(cost, "forecast_peak", forecast)
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: needs[FULL.key] + model - 1)
+    outcomes = cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key))
+    assert [outcomes[own.key].status for own in cells] == ["out_of_memory", "ok", "out_of_memory"]
+    available, taken, needed = ((size / 2**20) for size in (needs[FULL.key] + model - 1, model, needs[FULL.key]))
+    assert outcomes[FULL.key].reason == (
+        f"not begun: {available:,.0f} MiB of memory are available, {taken:,.0f} MiB of which go to the model that a "
+        f"step's is copied from; forecast: tensors of {needed:,.0f} MiB at the peak of a step"
+    )
+    assert set(begun) == {cells[1].key}
+    assert weighed == [cells[1].key]
+    assert made == [own.key for own in cells[:2]], "once each, and once for both full fine-tunings"
+    begun.clear()
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: 1)
+    assert {one.status for one in cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key)).values()} == {
+        "out_of_memory"
+    }
+    assert begun == []
+    monkeypatch.setattr(cost, "available_memory_bytes", lambda: None)
+    assert cost.run_group(cells[1:2], TINY, CPU, lambda *_: None)[cells[1].key].status == "ok"
+
+
+def test_an_unforeseen_failure_while_weighing_costs_that_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weigh(own: CostCell, *_: object) -> MemoryPeak:
+        if own.strategy == "bitfit":
+            raise KeyError("nobody reckoned with it")
+        return peak_of_step(own, TINY, CPU)
+
+    monkeypatch.setattr(cost, "measure_peak", weigh)
+    outcomes = cost.run_group([FULL, cell("bitfit")], TINY, CPU, lambda *_: None)
+    assert [outcome.status for outcome in outcomes.values()] == ["ok", "ok"]
+    full, bitfit = (outcome.cost for outcome in outcomes.values())
+    assert full is not None
+    assert full.memory is not None
+    assert bitfit is not None
+    assert bitfit.memory is None
+    assert bitfit.memory_reason == "KeyError: 'nobody reckoned with it'"
+    assert bitfit.forecast is not None
+    assert bitfit.arithmetic is not None
+
+
+def test_what_a_library_prints_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    printing = subprocess.CompletedProcess("", 0, "warning: something\n{}", "")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: printing)
+    with pytest.raises(MemoryFailureError, match="answered with what is no peak: 'warning: something"):
+        measure_peak(FULL, TINY, CPU)
+
+
+def test_the_fresh_process_keeps_its_output_for_the_answer(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peak(*_: object) -> MemoryPeak:
+        os.write(1, b"a library speaks")
+        return MemoryPeak(
+            method="live tensors", peak_allocated_bytes=1, peak_reserved_bytes=None, resident_high_water_bytes=None
+        )
+
+    known = CostCell(model="minilm", strategy="frozen", batch_size=1, length=8)
+    request = {"cell": known.model_dump(), "folder": None, "device": "cpu", "threads": None}
+    told = io.StringIO(json.dumps(request | {"free_bytes": None, "snapshot": None}))
+    monkeypatch.setattr("sys.stdin", told)
+    monkeypatch.setattr("bench.measure.memory.peak_of_step", peak)
+    kept = os.dup(1)
+    try:
+        main()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    out, err = capfd.readouterr()
+    assert MemoryPeak.model_validate_json(out).peak_allocated_bytes == 1
+    assert err == "a library speaks"

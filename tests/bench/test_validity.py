@@ -20,8 +20,10 @@ from bench.measure.validity import (
     Watch,
     available_memory_bytes,
     disturbances,
+    disturbed_rounds,
     refuse_busy_card,
     throttled,
+    usable_cores,
 )
 from bench.results import MemoryPeak
 from bench.timing import Surroundings, Validity
@@ -39,7 +41,7 @@ def card(nvml: FakeNvml) -> Card:
 
 
 def validity(*rounds: Surroundings, before: Surroundings = QUIET, after: Surroundings = QUIET) -> Validity:
-    return Validity(cores=2, card_reason=None, before=before, after=after, rounds=list(rounds))
+    return Validity(cores=64, threads=2, card_reason=None, before=before, after=after, rounds=list(rounds))
 
 
 def on_card(nvml: FakeNvml) -> Surroundings:
@@ -89,6 +91,19 @@ def test_an_instance_is_found_by_the_card_it_is_part_of() -> None:
     nvml = quiet_card(nvmlDeviceGetMigMode=[1, 1])
     nvml.uuid = f"MIG-{UUID}"
     assert card(nvml).state().mig is True
+
+
+@pytest.mark.parametrize(("on_part", "others_there"), [((OWN,), 0), ((OWN, 9), 1)])
+def test_of_a_split_card_only_the_own_part_has_neighbours_and_nobody_knows_its_energy(
+    on_part: tuple[int, ...], others_there: int
+) -> None:
+    nvml = quiet_card(nvmlDeviceGetMigMode=[1, 1])
+    nvml.uuid, nvml.pids, nvml.part_pids = f"MIG-{UUID}", (OWN, 7, 8), on_part
+    assert card(nvml).state().other_processes == others_there
+    assert card(nvml).energy_joules() is None
+    nvml.uuid = f"GPU-{UUID}"
+    assert card(nvml).state().other_processes is None, "on which part the others are is not known"
+    assert card(nvml).energy_joules() is None
 
 
 def test_no_card_comes_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +204,10 @@ def test_a_run_is_refused_before_it_leaves_a_folder(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_load_above_the_cores_marks_the_whole_group() -> None:
+def test_a_load_above_the_own_threads_marks_the_whole_group() -> None:
     loud = QUIET.model_copy(update={"load_average": 6.7})
     (found,) = disturbances([validity(QUIET), validity(QUIET, loud)])
-    assert "load average up to 6.7 on 2 cores" in found
+    assert "load average up to 6.7 while 2 threads timed this group" in found
     own_threads = QUIET.model_copy(update={"load_average": 2.4})
     assert disturbances([validity(own_threads)]) == []
     unknown = QUIET.model_copy(update={"load_average": None})
@@ -217,6 +232,25 @@ def test_throttling_marks_the_cell_in_whose_rounds_it_was_seen() -> None:
     assert throttled(validity(QUIET)) == []
 
 
+def test_a_round_is_disturbed_where_any_turn_of_it_ended_on_a_throttled_or_shared_card() -> None:
+    hot, cool = on_card(quiet_card(nvmlDeviceGetCurrentClocksEventReasons=0x04)), on_card(quiet_card())
+    nvml = quiet_card()
+    nvml.pids = (OWN, 7)
+    full, bitfit = validity(cool, hot, cool, cool), validity(cool, cool, cool, on_card(nvml))
+    assert disturbed_rounds([full, bitfit]) == [1, 3]
+    assert disturbed_rounds([validity(cool, QUIET, before=hot, after=hot)]) == []
+
+
+def test_cores_are_those_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    found = Watch(None, "no card").validity(QUIET, [QUIET], QUIET)
+    assert (found.cores, found.threads) == (2, 1)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert usable_cores() == 7
+
+
 def test_available_memory_is_read_in_bytes_or_not_at_all(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     assert available_memory_bytes(meminfo) is None
@@ -228,7 +262,13 @@ def test_available_memory_is_read_in_bytes_or_not_at_all(tmp_path: Path) -> None
 
 def test_records_of_a_group_hold_what_was_seen_at_each_of_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = iter(range(100))
-    monkeypatch.setattr(Watch, "look", lambda _: QUIET.model_copy(update={"load_average": float(next(loads))}))
+    hot = on_card(quiet_card(nvmlDeviceGetCurrentClocksEventReasons=0x04)).card
+
+    def look(_: Watch) -> Surroundings:
+        load = next(loads)
+        return QUIET.model_copy(update={"load_average": float(load), "card": hot if load == 4 else None})
+
+    monkeypatch.setattr(Watch, "look", look)
     peak = MemoryPeak(
         method="live tensors", peak_allocated_bytes=1, peak_reserved_bytes=None, resident_high_water_bytes=None
     )
@@ -243,6 +283,7 @@ def test_records_of_a_group_hold_what_was_seen_at_each_of_their_turns(monkeypatc
         assert result is not None
         assert result.validity is not None
         assert result.validity.card_reason == "cpu is no NVIDIA card here"
+        assert result.validity.disturbed_rounds == [1], "that of one turn is that of the round, for every record"
         seen.append([moment.load_average for moment in result.validity.moments])
     # 0 before the group and 6 after it; the turn that is thrown away looks too.
     assert seen == [[0, 2, 5, 6], [0, 3, 4, 6]]

@@ -105,8 +105,22 @@ def test_the_reference_is_held_against_the_machine(tmp_path: Path) -> None:
 def test_without_calibration_there_is_no_floor_and_no_utilisation(tmp_path: Path) -> None:
     part = judged(make_run(tmp_path / "run", replace(PLAN, alter=counted, calibrated=False)))
     assert "the machine's own rate was not measured" in part.sentences[0].text
-    assert {row[6].text for row in part.table.rows} == {"n/a"}
-    assert {row[5].note for row in part.table.rows} == {""}
+    assert {row[7].text for row in part.table.rows} == {"n/a"}
+    assert {row[place].note for row in part.table.rows for place in (5, 6)} == {""}
+
+
+def test_bytes_moved_are_held_against_the_copy_rate_whatever_sets_the_floor(tmp_path: Path) -> None:
+    def timed(record: Record) -> Record:
+        assert record.cost is not None
+        step = record.cost.step.model_copy(update={"median_seconds": 0.5})
+        return counted(record.model_copy(update={"cost": record.cost.model_copy(update={"step": step})}))
+
+    part = judged(make_run(tmp_path / "run", replace(PLAN, alter=timed)))
+    assert [column.title for column in part.table.columns[5:7]] == ["achieved", "moved a second"]
+    full = part.table.rows[0]
+    # 510 MB in half a second, on a machine that copies 24 GB in one.
+    assert (full[6].text, full[6].note) == ("1.02 GB/s", "4.2%")
+    assert full[7].note == "arithmetic"
 
 
 def test_rates_of_another_machine_are_not_taken(tmp_path: Path) -> None:

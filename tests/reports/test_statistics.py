@@ -187,6 +187,18 @@ def test_rounds_only_one_side_has_are_left_out() -> None:
     assert found.rounds == 2
 
 
+def test_disturbed_rounds_count_only_where_fewer_than_two_others_remain() -> None:
+    ours, theirs = [[1.0], [3.0], [1.0], [8.0]], [[2.0], [1.0], [2.0], [1.0]]
+    found = round_ratio(ours, theirs, disturbed=[1, 3])
+    assert found is not None
+    assert found.value == pytest.approx(0.5)
+    assert found.rounds == 2
+    everything = round_ratio(ours, theirs)
+    assert everything is not None
+    assert round_ratio(ours, theirs, disturbed=[0, 1, 3]) == everything
+    assert everything.rounds == 4
+
+
 def test_one_round_has_a_ratio_and_decides_nothing() -> None:
     found = round_ratio([[1.0, 1.0]], [[2.0, 2.0]])
     assert found is not None

@@ -14,6 +14,7 @@ from reports import page
 from reports.run import Shape, load
 from reports.step_tables import phase_table, surroundings_table
 from reports.table import Table
+from reports.verdict import aa_ratio, shape_costs
 from synthetic_run import Plan, make_run
 
 PLAN = Plan(quality=False, strategies=("full", "bitfit"))
@@ -113,11 +114,13 @@ def test_the_worst_that_was_seen_meanwhile_is_shown(tmp_path: Path) -> None:
             seen(2.25, 6 * 2**30, **(hot if bitfit else {"sm_clock_mhz": 1700})),
         ]
         before, after = seen(0.5, 9 * 2**30, mig=False), seen(1.0, 9 * 2**30, mig=False)
-        return {"validity": Validity(cores=16, card_reason=None, before=before, after=after, rounds=rounds)}
+        found = Validity(cores=16, threads=8, card_reason=None, before=before, after=after, rounds=rounds)
+        return {"validity": found}
 
     found = surroundings_table(shape(tmp_path, validity))
     assert found is not None
-    assert "16 cores" in found.caption
+    assert "8 threads" in found.caption
+    assert "throttled or shared" not in found.caption
     titles = [column.title for column in found.columns[1:]]
     assert "utilisation" not in titles, "no column for what the card never told"
     rows = {name: dict(zip(titles, cells, strict=True)) for name, cells in texts(found).items()}
@@ -136,6 +139,31 @@ def test_the_worst_that_was_seen_meanwhile_is_shown(tmp_path: Path) -> None:
         "other processes": "0",
     }
     assert rows["before"]["throttled by"] == ("none", "")
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "said", "counted"),
+    [
+        ([1, 3], "throttled or shared: 2, 4; ratios leave them out.", 3),
+        ([0, 1, 2, 4], "shared: 1, 2, 3, 5; ratios hold them all the same, as fewer than two others remain.", 5),
+    ],
+)
+def test_disturbed_rounds_are_named_and_in_no_ratio(
+    disturbed: list[int], said: str, counted: int, tmp_path: Path
+) -> None:
+    def mark(record: Record) -> dict[str, Any]:
+        assert record.cost is not None
+        assert record.cost.validity is not None
+        return {"validity": record.cost.validity.model_copy(update={"disturbed_rounds": disturbed})}
+
+    one = shape(tmp_path, mark)
+    table = surroundings_table(one)
+    assert table is not None
+    assert said in table.caption
+    ratios = [cost.ratio.rounds for cost in shape_costs(one) if cost.ratio is not None]
+    pair = aa_ratio(one)
+    assert pair is not None
+    assert [*ratios, pair.rounds] == [counted] * 3
 
 
 def test_a_machine_that_tells_nothing_shows_no_figure(tmp_path: Path) -> None:

@@ -23,6 +23,22 @@ class FakeDevice:
     ticks: int = 0
     reached: int = 0
 
+    def name(self) -> str:
+        return "a fake"
+
+    def uuid(self) -> str:
+        return "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+
+    def supports(self, precision: str) -> bool:
+        self.calls.append(f"supports {precision}")
+        return precision == "fp32"
+
+    def seed(self, seed: int) -> None:
+        self.calls.append("seed")
+
+    def make_current(self) -> None:
+        self.calls.append("make_current")
+
     def synchronize(self) -> None:
         self.calls.append("synchronize")
         self.reached = self.ticks

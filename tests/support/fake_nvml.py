@@ -18,12 +18,14 @@ class NVMLError(Exception):
 class FakeNvml:
     """Answers with `figures`, by the name of the question; one that is missing raises as an unsupported one does.
 
-    `clocks` are those of the streaming multiprocessors and of the memory; `pids` compute on the card.
+    `clocks` are those of the streaming multiprocessors and of the memory; `pids` compute on the card, of them
+    `part_pids` on the MIG instance that has `uuid`.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)
     clocks: tuple[int, int] = (1980, 2619)
     pids: Sequence[int] = ()
+    part_pids: Sequence[int] = ()
     uuid: str = f"GPU-{UUID}"
     starts: bool = True
     NVMLError: type[Exception] = NVMLError
@@ -53,8 +55,8 @@ class FakeNvml:
         return 1980
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:  # noqa: N802
-        assert handle == "the card"
-        return [SimpleNamespace(pid=pid, usedGpuMemory=2**30) for pid in self.pids]
+        listed = {"the card": self.pids, "a part of the card": self.part_pids}[handle]
+        return [SimpleNamespace(pid=pid, usedGpuMemory=2**30) for pid in listed]
 
     def __getattr__(self, question: str) -> Any:
         if not question.startswith("nvmlDeviceGet"):

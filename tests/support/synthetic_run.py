@@ -408,7 +408,8 @@ def _validity(cell: CostCell) -> Validity:
     loads = (0.4, *(1.2 + 0.1 * index for index in range(cell.rounds)), 1.9)
     moments = [Surroundings(load_average=load, available_memory_bytes=13 * 2**30) for load in loads]
     reason = "cpu is no NVIDIA card here"
-    return Validity(cores=2, card_reason=reason, before=moments[0], after=moments[-1], rounds=moments[1:-1])
+    around = {"before": moments[0], "after": moments[-1], "rounds": moments[1:-1]}
+    return Validity.model_validate({"cores": 2, "threads": 2, "card_reason": reason, **around})
 
 
 def only(strategies: Sequence[str]) -> Callable[[Record], Record | None]:
