@@ -182,7 +182,7 @@ def test_budgets_must_be_equal_and_rates_are_given_once() -> None:
     with pytest.raises(InputError, match="same search budget"):
         parse(text.replace("5e-2]\nrandom", "5e-2, 7e-2]\nrandom"), "here").cells(accelerator=False)
     given = text.replace("bitfit = [1e-3, 1e-2, 5e-2]\n", "") + "[quality.learning_rate]\nbitfit = 1e-3\n"
-    with pytest.raises(InputError, match=r"same search budget.* bitfit 0 epochs of trials, random_uniform 6 epochs of trials"):
+    with pytest.raises(InputError, match=r"bitfit 0 epochs of trials, random_uniform 6 epochs of trials"):
         parse(given, "here").cells(accelerator=False)
     with pytest.raises(InputError, match="seed 11 is one of search_seeds"):
         override(parse(text, "here"), {"seeds": [11]}, {}).cells(accelerator=False)
