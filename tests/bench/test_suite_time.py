@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -17,8 +18,8 @@ from bench.measure.flops import arithmetic_of
 from bench.record import Record
 from bench.run_pace import Pace
 from bench.store import RunStore
-from bench.suite_planning import as_cost_cell, like_run, on_card
-from bench.suite_time_table import duration
+from bench.suite_planning import Part, SuiteTime, as_cost_cell, like_run, on_card
+from bench.suite_time_table import duration, table
 from bench.task_sizes import Sizes
 from bench.workload import Work, workload
 from synthetic_run import failed, make_run
@@ -157,6 +158,15 @@ def test_only_cells_that_are_like_it_count(tmp_path: Path) -> None:
     assert str(bitfit.reason).startswith("no cell like it is finished in")
     larger = [one.model_copy(update={"batch_size": 32}) for one in cells]
     assert like_run("made-up", larger, Pace.read(run)).seconds == 0
+
+
+@pytest.mark.parametrize("name", ["x[red]y", "[link=https://example.org]m", "x[/b]"])
+def test_names_are_shown_as_they_are_written(name: str) -> None:
+    part = Part(kind="quality", model=name, subject=name, strategy="full", cells=1, steps=1, seconds=1.0)
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(table(SuiteTime(suite="made-up", basis="so", parts=[part], notes=[])))
+    assert captured.get().count(name) == 2
 
 
 def run_command(*arguments: object) -> Result:
