@@ -111,11 +111,24 @@ def _check(asked: Asked) -> None:
         raise InputError("--tokens is for --gpu; a run given with --like has its own lengths")
 
 
+def _check_budget(asked: Asked) -> None:
+    """Raises InputError for a budget that is no share of anything, and for one beside a strategy to match."""
+    if asked.budget is None:
+        return
+    if not 0.0 < asked.budget <= 1.0:
+        raise InputError(
+            f"--budget {asked.budget:g} is no share of the encoder's parameters; write a number above 0 and at most 1"
+        )
+    if asked.match is not None:
+        raise InputError("--budget and --match exclude each other; leave one out")
+
+
 def _question(asked: Asked, members: list[encoders.Encoder]) -> "Question":
     """The question that the options make, of these encoders. Raises InputError for what cannot be asked."""
     from bench import planning
 
     batch_size, length = overrides.parse_shape(asked.shape or SHAPE)
+    _check_budget(asked)
     question = planning.Question(
         encoders=members,
         strategies=overrides.split(asked.strategies or STRATEGIES) or (),
@@ -194,4 +207,4 @@ def _limits(text: str | None, card: Card | None) -> list[int]:
     """The limits asked for, else the memory of the card, else the usual ones."""
     if text is not None:
         return overrides.parse_limits(text)
-    return list(cards.SIZES_GIB) if card is None else [int(card.memory_bytes / 2**30)]
+    return list(cards.SIZES_GIB) if card is None else [card.memory_gib]

@@ -106,10 +106,39 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
     lines = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
     assert [line["strategy"] for line in lines] == ["full", "bitfit"]
     assert set(lines[0]["largest_batch"]) == {"8", "12", "16", "24", "40", "48", "80"}
-    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"14"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"15"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "h100").stdout.splitlines()[0])["longest"]) == {"80"}
     shown = run(*asked, "--cpu", "--limits", "1").stdout
     assert "tiny-thing, a step of 4x16, fp32" in shown
     assert "a CPU's kernels; 0 GiB" in shown
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "said"),
+    [
+        ("bert", {"hidden_size": 33, "num_attention_heads": 2}, "odd: no bert model can be built"),
+        ("bert", {"hidden_size": "x"}, "odd: not the configuration of an encoder"),
+        ("bert", {"hidden_size": -32}, "odd: no bert model can be built"),
+        ("bert", {"hidden_size": 0}, "odd: no bert model can be built"),
+        ("bert", {"num_attention_heads": 0}, "odd: no bert model can be built"),
+        ("bert", {"hidden_act": "swoosh"}, "odd: no bert model can be built"),
+        ("bert", {"hidden_dropout_prob": 2.0}, "odd: no bert model can be built"),
+        ("bert", {"pad_token_id": 10**6}, "odd: no bert model can be built"),
+        ("bert", {"vocab_size": 4}, "odd has 5 tokens or fewer in its vocabulary"),
+        ("bert", {"model_type": ["bert"]}, "names no model_type"),
+        ("roberta", {"pad_token_id": None}, "a roberta model counts positions from its pad_token_id"),
+    ],
+)
+def test_a_folder_whose_configuration_contradicts_itself(
+    family: str, fields: dict[str, object], said: str, tmp_path: Path, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    (tmp_path / "odd").mkdir()
+    text = json.dumps(tiny_configs[family].to_dict() | fields)
+    (tmp_path / "odd" / "config.json").write_text(text, encoding="utf-8")
+    found = run("--models", str(tmp_path / "odd"), "--shape", "2x8", "--strategies", "bitfit")
+    assert isinstance(found.exception, InputError)
+    assert said in str(found.exception)
+    assert "\n" not in str(found.exception)
 
 
 def test_checkpointing_is_planned_for_where_it_is_asked(
@@ -156,6 +185,8 @@ def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
         (("--models", "nope"), "unknown model 'nope'"),
         (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
         (("--gpu", "t4", "--cpu"), "--gpu T4 and --cpu exclude each other"),
+        *((("--budget", share), f"--budget {share} is no share") for share in ("2", "0", "-0.1", "nan", "inf")),
+        (("--budget", "0.1", "--match", "bitfit"), "--budget and --match exclude each other"),
     ],
 )
 def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:
