@@ -76,7 +76,7 @@ def plan(
     on_cpu: Annotated[bool, typer.Option("--cpu", help="Training on a CPU, not on an accelerator.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")] = False,
 ) -> None:
-    """Forecast what a training step needs and what fits: no accelerator, no weights, a second or two a shape."""
+    """Forecast what a training step needs and what fits: no accelerator and no weights."""
     card = None if gpu is None else cards.find(gpu)
     asked = Asked(
         models, family, strategies, shape, precision, match, budget, card, limits, reserve, attention, checkpointing,
@@ -153,12 +153,12 @@ def _models(asked: Asked) -> None:
     """What a step of each encoder needs, and what fits."""
     names, folders = overrides.model_folders(overrides.split(asked.models or MODELS))
     question = _question(asked, [encoders.find(name, folders) for name in names or ()])
-    from bench import planning
+    from bench import planning, planning_tables
 
     if asked.as_json:
         planning.plan(question, lambda one: typer.echo(one.model_dump_json()))
     else:
-        Console().print(planning.tables(planning.plan(question), question))
+        Console().print(planning_tables.tables(planning.plan(question), question))
 
 
 def _family(asked: Asked, name: str) -> None:

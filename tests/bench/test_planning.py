@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -14,7 +15,9 @@ from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
-from bench.planning import GIB, Question, plan
+from bench.planning import GIB, Plan, Question, plan
+from bench.planning_tables import tables
+from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 
 
@@ -46,10 +49,12 @@ def test_the_largest_batch_fits_and_one_more_does_not(tiny: Encoder, strategy: s
 
 
 def test_the_longest_sequence_fits_and_is_none_beyond_the_positions(tiny: Encoder) -> None:
-    curve = Curve(lambda number: phases(tiny, "full", 64, number), most=40)
+    curve = Curve(lambda number: phases(tiny, "full", 64, number), most=40, degree=2)
     curve.at(8, 16, 32)
     limit = 2_500_000
+    ratio = curve.verify(limit)
     longest = curve.largest(limit)
+    assert ratio == pytest.approx(1, rel=0.01)
     assert 8 < longest < 40
     assert max(phases(tiny, "full", 64, longest).values()) <= 1.01 * limit
     assert max(phases(tiny, "full", 64, longest + 1).values()) > 0.99 * limit
@@ -58,11 +63,43 @@ def test_the_longest_sequence_fits_and_is_none_beyond_the_positions(tiny: Encode
 
 
 def test_a_curve_that_is_wrong_is_mended_by_its_verification() -> None:
-    curve = Curve(lambda number: {"forward": 100 + max(10 * number, 40 * number - 3000)})
+    made: list[int] = []
+
+    def forecast(number: int) -> Phases:
+        made.append(number)
+        return {"forward": 100 + max(10 * number, 40 * number - 3000)}
+
+    curve = Curve(forecast)
     curve.at(10, 40)
     assert curve.largest(2105) == 200
-    assert curve.verify(2105) == pytest.approx(5100 / 2100)
-    assert curve.largest(2105) < 130
+    ratio = curve.verify(2105)
+    assert made[2] == 200
+    assert len(made) == 5
+    assert ratio == pytest.approx(0.95, abs=0.01)
+    assert curve.largest(2105) == 125
+    assert curve.largest(400) == 30
+
+
+def test_a_curve_that_holds_is_verified_once() -> None:
+    made: list[int] = []
+
+    def steeper(number: int) -> Phases:
+        made.append(number)
+        return {"forward": 10 * number, "backward": max(0, 13 * number - 120)}
+
+    curve = Curve(steeper)
+    curve.at(10, 20)
+    assert curve.verify(100) is None
+    assert made == [10, 20]
+    curve = Curve(steeper)
+    curve.at(50, 100)
+    assert curve.verify(1179) == pytest.approx(1)
+    assert made[2:] == [50, 100, 99]
+    square = Curve(lambda number: {"forward": 5 * number * number + number + 3}, most=1000, degree=2)
+    square.at(10, 20, 40)
+    assert square.verify(10**6) == pytest.approx(1)
+    assert square.largest(10**6) == 447
+    assert square.largest(1500) == 17
 
 
 def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
@@ -78,11 +115,48 @@ def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
     assert full.memory.method == "forecast"
     assert bitfit.memory.peak_allocated_bytes < full.memory.peak_allocated_bytes
     assert 0 < full.largest_batch[2] < bitfit.largest_batch[2]
+    assert bitfit.verified == pytest.approx(1, abs=0.01)
+    assert bitfit.verified_length is None
+    assert bitfit.forecasts == 5
     assert full.longest == {2: 40}
     assert cached.memory is None
     assert "needs more than shapes" in str(cached.reason)
     usable = {"forward": GIB // 2}
     assert max(phases(tiny, "full", full.largest_batch[2], 16).values()) <= 1.01 * usable["forward"]
+
+
+def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = plan(question := Question([tiny], ["full"], 4, 4, limits_gib=[1], reserve_gib=1 - 250_000 / GIB))
+    assert 4 < one.longest[1] < 40
+    assert one.verified_length == pytest.approx(1, abs=0.01)
+    assert "less sure" not in drawn([one], question)
+    real = forecast_peak
+
+    def crooked(cell: CostCell, encoder: Encoder, *, accelerator: bool) -> MemoryPeak:
+        """A forecast that no curve through a few of them foretells."""
+        found = real(cell, encoder, accelerator=accelerator)
+        assert found.attribution is not None
+        by_phase = found.attribution.peak_by_phase_bytes
+        factor = 1 + (cell.length % 3) / 4
+        bent = {phase: round(factor * size) for phase, size in by_phase.items()}
+        return found.model_copy(
+            update={"attribution": found.attribution.model_copy(update={"peak_by_phase_bytes": bent})}
+        )
+
+    monkeypatch.setattr("bench.planning.forecast_peak", crooked)
+    (bent,) = plan(question)
+    assert bent.verified_length is not None
+    assert abs(bent.verified_length - 1) > 0.01
+    assert bent.forecasts <= 10
+    assert "full: the longest sequence is less sure" in drawn([bent], question)
+
+
+def drawn(plans: list[Plan], question: Question) -> str:
+    """The tables as a terminal shows them."""
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(tables(plans, question))
+    return captured.get()
 
 
 def test_what_cannot_be_asked(tiny: Encoder) -> None:
