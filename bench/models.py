@@ -329,7 +329,10 @@ def positions(config: PretrainedConfig) -> int | None:
 
 def check_length(name: str, config: PretrainedConfig, length: int) -> None:
     """Raises InputError where the model called `name` has too few positions for `length` tokens."""
-    most = positions(config)
+    try:
+        most = positions(config)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     if most is not None and length > most:
         raise InputError(f"{name} has {most} positions, too few for {length} tokens; set a smaller length")
 

@@ -124,8 +124,8 @@ class Profile(Frozen):
 
 
 def slug(strategy: str) -> str:
-    """A strategy's name as a folder: what file systems may refuse becomes a dash."""
-    return re.sub(r"[^A-Za-z0-9._+@-]", "-", strategy)
+    """A strategy's name as a folder: what file systems may refuse, or take for another folder, becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._+@-]|^\.+", "-", strategy)
 
 
 def read(folder: Path) -> list[Profile]:

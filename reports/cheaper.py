@@ -26,7 +26,7 @@ KINDS = {
     "parameters": "weights",
     "gradients": "gradients",
     "optimizer": "optimizer state",
-    "activations": "activations kept for the backward pass",
+    "activations": "activations",
     "workspace": "workspace",
 }
 
@@ -166,33 +166,34 @@ def _memory(cost: Cost, full: Cost | None) -> list[str]:
     if result is None or result.memory is None:
         return [f"Peak memory was not measured ({'' if result is None else result.memory_reason})"]
     ratio = "" if cost.memory_ratio is None else f"It holds {formats.plain_ratio(cost.memory_ratio)} of the memory: "
-    texts = [part for part in (*_largest(cost), _activations(cost, full)) if part]
-    if not texts:
-        return [f"{ratio}{formats.size(cost.peak_bytes)} at its peak"] if ratio else []
-    return [f"{ratio or 'Memory: '}of a peak of {formats.size(cost.peak_bytes)}, {_join(texts)}"]
+    texts = _largest(cost)
+    if texts:
+        held = [f"{ratio or 'Memory: '}of a peak of {formats.size(cost.peak_bytes)}, {_join(texts)}"]
+    else:
+        held = [f"{ratio}{formats.size(cost.peak_bytes)} at its peak"] if ratio else []
+    return held + _kept(cost, full)
 
 
 def _largest(cost: Cost) -> list[str]:
-    """The two largest parts of the peak but activations, which have a clause of their own."""
+    """The largest parts of the peak, three at most."""
     if cost.result is None or cost.result.memory is None or cost.result.memory.attribution is None:
         return []
-    parts = cost.result.memory.attribution.parts
-    sizes = {kind: parts[kind] for kind in KINDS if kind != "activations"}
-    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:2]
+    sizes = {kind: cost.result.memory.attribution.parts[kind] for kind in KINDS}
+    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
     peak = cost.result.memory.peak_allocated_bytes
     return [f"{KINDS[kind]} are {formats.size(sizes[kind])}" for kind in largest if sizes[kind] >= 0.05 * peak]
 
 
-def _activations(cost: Cost, full: Cost | None) -> str:
-    """What forward leaves for backward, against full fine-tuning's."""
+def _kept(cost: Cost, full: Cost | None) -> list[str]:
+    """What forward leaves for backward, against full fine-tuning's; a peak later in the step holds less of it."""
     ours, theirs = _counted(cost), _counted(full)
     if ours is None:
-        return ""
+        return []
     against = None if theirs is None or not theirs.saved_bytes else ours.saved_bytes / theirs.saved_bytes
     if against is not None and against < TOLD:
-        return "next to no activations are kept for the backward pass"
+        return ["The forward pass leaves next to nothing for the backward pass"]
     share = "" if against is None else f", {formats.plain_ratio(against)} of full fine-tuning's"
-    return f"activations kept for the backward pass are {formats.size(ours.saved_bytes)}{share}"
+    return [f"The forward pass leaves {formats.size(ours.saved_bytes)} for the backward pass{share}"]
 
 
 def _uncounted(cost: Cost) -> str:

@@ -6,7 +6,7 @@ for which torch chooses the kernels it would choose for real ones.
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import strategies
 from bench.budget import budget_of
-from bench.cell import CostCell
+from bench.cell import CostCell, Precision
 from bench.encoders import Encoder
 from bench.errors import first_line
 from bench.measure.subject import KIND, cost_config, cost_shapes, cost_stepper, random_batch
@@ -34,21 +34,54 @@ class NoShapesError(RuntimeError):
     """The step cannot be taken on shapes alone: what it does next depends on values."""
 
 
-@contextlib.contextmanager
-def _masked_dropouts() -> Iterator[None]:
-    """Dropout as accelerators do it, who keep a byte for each value where a CPU keeps a factor.
+# What CUDA's autocast takes to float32 and a CPU's leaves in bfloat16, as far as encoders use it.
+IN_FLOAT32 = (
+    (nn.functional, "layer_norm"),
+    (nn.functional, "softmax"),
+    (torch, "softmax"),
+    (torch, "pow"),
+    (Tensor, "softmax"),
+    (Tensor, "pow"),
+    (Tensor, "__pow__"),
+)
 
-    A torch function mode would be off in the backward pass, where checkpoints compute again.
+
+@contextlib.contextmanager
+def _as_on_an_accelerator(precision: Precision) -> Iterator[None]:
+    """Dropout that keeps a byte for each value where a CPU's keeps a factor, and CUDA's rules of mixed precision.
+
+    Functions are put in the place of torch's: a torch function mode would be off in the backward pass, where
+    checkpoints compute again.
     """
-    usual = torch.dropout, nn.functional.dropout
-    torch.dropout = nn.functional.dropout = _masked_dropout  # type: ignore[assignment]
+    replaced: dict[tuple[Any, str], Callable[..., Any]] = {
+        (torch, "dropout"): _masked_dropout,
+        (nn.functional, "dropout"): _masked_dropout,
+    }
+    if precision == "bf16":
+        replaced |= {(owner, name): _in_float32(getattr(owner, name)) for owner, name in IN_FLOAT32}
+    usual = {(owner, name): getattr(owner, name) for owner, name in replaced}
     try:
+        for (owner, name), function in replaced.items():
+            setattr(owner, name, function)
         yield
     finally:
-        torch.dropout, nn.functional.dropout = usual
+        for (owner, name), function in usual.items():
+            setattr(owner, name, function)
+
+
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of its first argument as float32 where that is of lower precision."""
+
+    def wider(first: Any, *args: Any, **kwargs: Any) -> Any:
+        low = isinstance(first, Tensor) and first.dtype in (torch.bfloat16, torch.float16)
+        return function(first.float() if low else first, *args, **kwargs)
+
+    return wider
 
 
 def _masked_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002, ARG001
+    if p == 0 or not training:
+        return input
     dropped: Tensor = torch.native_dropout(input, p, training)[0]
     return dropped
 
@@ -60,7 +93,8 @@ def fake_stepper(
     """The stepper of a cost cell and its batch, both of fake tensors; inside the context steps can be taken.
 
     The tensors pretend to lie on the CPU, whose kernels keep for the backward pass what the like of theirs keep on an
-    `accelerator`, but for dropout: there it keeps masks of bytes, and that of fused attention nothing.
+    `accelerator`, but for dropout, which there keeps masks of bytes, and that of fused attention nothing, and for what
+    mixed precision takes to float32 there.
 
     Raises NoShapesError, there or here, where a strategy looks at values, and StrategyError where it does not apply.
     """
@@ -82,7 +116,7 @@ def fake_stepper(
         # Nothing of the batch is padding: with values, transformers sees that and makes no mask of it.
         model.encoder.register_forward_pre_hook(_without_mask, with_kwargs=True)
     try:
-        with mode, _masked_dropouts() if accelerator else contextlib.nullcontext():
+        with mode, _as_on_an_accelerator(cell.precision) if accelerator else contextlib.nullcontext():
             yield cost_stepper(applied, cell, CPU), random_batch(cell, config.vocab_size, CPU)
     except NoShapesError:
         raise

@@ -59,6 +59,12 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for number, _ in self._alive.values():
             self._kinds.setdefault(number, kind)
 
+    def rename_living(self, kind: str, to: str) -> None:
+        """What was named `kind` and still lives was something else all along."""
+        for number, _ in self._alive.values():
+            if self._kinds.get(number) == kind:
+                self._kinds[number] = to
+
     def begin(self, phase: str) -> None:
         """Another phase begins."""
         self._phases.append((len(self._events), phase))

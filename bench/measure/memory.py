@@ -192,8 +192,8 @@ def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:
     """Most bytes of tensors alive at once in one step, and what they were.
 
     Kinds are those of MemoryAttribution: parameters with buffers, gradients, optimizer state; activations, which live
-    on from the forward pass to the backward pass; workspace, which an operation or two need; and as residual what
-    nothing of that explains.
+    on from the forward pass to the backward pass and end there; workspace, which an operation or two need; and as
+    residual what nothing of that explains, such as what forward makes or touches and backward does not free.
     """
     tracker, model = LiveTensors(), stepper.applied.model
 
@@ -202,6 +202,7 @@ def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:
             tracker.name_new("activations")
         elif phase == "clipping":
             tracker.watch(gradients(model), "gradients")
+            tracker.rename_living("activations", "residual")
         elif phase == END:
             # What the step made and leaves behind.
             tracker.name_new("residual")

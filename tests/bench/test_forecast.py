@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 import torch
 from transformers import PretrainedConfig
+from transformers.activations import NewGELUActivation
 
 from applicable import ALONE, APPLICABLE, COMBINED
 from bench.cell import CostCell
 from bench.encoders import Encoder, default_pooling
-from bench.measure.fake import NoShapesError
+from bench.measure.fake import NoShapesError, fake_stepper
 from bench.measure.live import LiveTensors
-from bench.measure.memory import forecast_peak, peak_of_step
-from bench.measure.subject import cost_base
+from bench.measure.memory import forecast_peak, live_peak, peak_of_step
+from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MemoryPeak
 
 CPU = torch.device("cpu")
@@ -62,6 +63,11 @@ def check_forecast(cell: CostCell, encoder: Encoder) -> None:
     drawn = cell.model_copy(update={"strategy": CHOSEN_BY_VALUE.get(strategy, strategy)})
     measured = peak_of_step(drawn, encoder, CPU)
     assert forecast.peak_allocated_bytes == pytest.approx(measured.peak_allocated_bytes, rel=0.01)
+    for peak in (forecast, measured):
+        assert peak.attribution is not None
+        # The noise of its gates lives on until the next step draws another.
+        most = 0.1 if strategy.startswith("diff_pruning") else 0.03
+        assert peak.attribution.residual_bytes <= most * peak.peak_allocated_bytes
 
 
 @pytest.mark.parametrize("strategy", [name for name in ALONE if name != "prefix"])
@@ -118,6 +124,27 @@ def test_gradients_show_where_the_peak_is_behind_them(tiny_configs: dict[str, Pr
     assert found.gradients_bytes == 4 * sum(parameter.numel() for parameter in cost_base(cell, encoder).parameters())
 
 
+def test_what_forward_touches_and_backward_does_not_free_is_residual(
+    tiny_configs: dict[str, PretrainedConfig],
+) -> None:
+    cell, encoder = cost_cell("full", tiny_configs["bert"].to_dict(), batch_size=1, length=8)
+    base = cost_base(cell, encoder)
+    stepper = cost_stepper(apply_fresh(base, cell, CPU), cell, CPU)
+    batch = random_batch(cell, base.encoder.config.vocab_size, CPU)
+    stepper(batch, 0)
+    cache = torch.zeros(2**20)
+
+    def touch(*_: object) -> None:
+        cache.add_(0)
+
+    plain = live_peak(stepper, batch, 1)
+    stepper.applied.model.register_forward_hook(touch)
+    held = live_peak(stepper, batch, 2)
+    assert plain.by_kind.get("residual", 0) <= 0.03 * plain.bytes
+    assert held.bytes == plain.bytes + cache.nbytes
+    assert held.by_kind["residual"] - plain.by_kind.get("residual", 0) == cache.nbytes
+
+
 def test_what_a_step_leaves_behind_is_residual() -> None:
     kept = [torch.zeros(8)]
     tracker = LiveTensors()
@@ -131,3 +158,19 @@ def test_what_a_step_leaves_behind_is_residual() -> None:
         tracker.name_new("residual")
     assert tracker.peak().by_kind == {"parameters": 32, "residual": 400, "workspace": 200}
     assert tracker.peak().bytes == 632
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_mixed_precision_on_an_accelerator_takes_powers_in_float32(
+    accelerator: bool, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    cell, encoder = cost_cell("bitfit", tiny_configs["gpt2"].to_dict(), precision="bf16")
+    seen: set[torch.dtype] = set()
+    usual = torch.nn.functional.layer_norm, torch.Tensor.pow, torch.nn.functional.dropout
+    with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
+        for module in stepper.applied.model.modules():
+            if isinstance(module, NewGELUActivation):
+                module.register_forward_hook(lambda _, args, output: seen.add(output.dtype))
+        stepper(batch, 0)
+    assert seen == {torch.float32 if accelerator else torch.bfloat16}
+    assert usual == (torch.nn.functional.layer_norm, torch.Tensor.pow, torch.nn.functional.dropout)

@@ -200,7 +200,7 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
         ("bert", {"pad_token_id": 10**6}, "odd: no bert model can be built"),
         ("bert", {"vocab_size": 4}, "odd has 5 tokens or fewer in its vocabulary"),
         ("bert", {"model_type": ["bert"]}, "names no model_type"),
-        ("roberta", {"pad_token_id": None}, "a roberta model counts positions from its pad_token_id"),
+        ("roberta", {"pad_token_id": None}, "odd: a roberta model counts positions from its pad_token_id"),
     ],
 )
 def test_a_folder_whose_configuration_contradicts_itself(

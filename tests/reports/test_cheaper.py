@@ -85,13 +85,13 @@ def test_bitfit_is_cheaper_and_the_sentence_says_what_remains(tmp_path: Path) ->
     assert "0.67 of its arithmetic: the forward pass (0.33) and the backward pass through frozen layers (0.34)" in text
     assert "gradients of weights (0.33) are saved" in text
     assert "It holds 0.60 of the memory: " in text
-    assert "activations kept for the backward pass are 64 MiB, 0.64 of full fine-tuning's" in text
+    assert "The forward pass leaves 64 MiB for the backward pass, 0.64 of full fine-tuning's" in text
 
 
 def test_a_frozen_encoder_keeps_the_forward_pass_alone(tmp_path: Path) -> None:
     text = texts(make_run(tmp_path / "run", replace(PLAN, alter=counted)))["frozen"]
     assert "0.33 of its arithmetic: the forward pass (0.33) remains; the backward pass (0.67) is saved" in text
-    assert "next to no activations are kept" in text
+    assert "The forward pass leaves next to nothing for the backward pass" in text
     assert "with 0% of the encoder's parameters" in text
 
 
@@ -135,7 +135,7 @@ def test_what_is_left_of_a_peak_is_named_where_it_was_attributed(tmp_path: Path)
         return record.model_copy(update={"cost": cost.model_copy(update={"memory": memory})})
 
     text = texts(make_run(tmp_path / "run", replace(PLAN, alter=changed("bitfit", attributed))))["bitfit"]
-    assert "0.60 of the memory: of a peak of 211 MiB, weights are 106 MiB and activations kept" in text
+    assert "0.60 of the memory: of a peak of 211 MiB, weights are 106 MiB. The forward pass leaves" in text
 
 
 @pytest.mark.parametrize(
