@@ -30,12 +30,17 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class _Entry(BaseModel):
-    """One entry of the table: a card in one or more sizes, each with its bandwidth."""
+    """One entry of the table: a card in one or more sizes, each with its bandwidth.
+
+    A size goes by the figure it is sold by, which is about what the driver shows in GiB; `memory_gib` is what it shows
+    where that is less by more than one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     memory_gb: tuple[Annotated[int, Field(gt=0)], ...]
+    memory_gib: tuple[Annotated[int, Field(gt=0)], ...] | None = None
     bandwidth_gb_s: tuple[Positive, ...]
     fp32_tflops: Positive
     tf32_tflops: Positive | None = None
@@ -48,12 +53,16 @@ class _Entry(BaseModel):
     def _paired(self) -> "_Entry":
         if len(self.memory_gb) != len(self.bandwidth_gb_s):
             raise ValueError("each size of memory needs its bandwidth")
+        if self.memory_gib is not None and len(self.memory_gib) != len(self.memory_gb):
+            raise ValueError("each size of memory needs what the driver shows of it")
         return self
 
 
 class Card(BaseModel):
     """A card as its data sheet describes it.
 
+    sold_gb           the figure its memory is sold by
+    memory_gib        what there is of it, in whole GiB; the driver itself takes up to one of them
     flops_per_second  peak rate of dense products by precision; 'fp16' is there for reading only
     source, grade     where the figures come from and how sure that is: C confirmed, S supported, R recalled only
     """
@@ -61,7 +70,8 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    memory_bytes: int
+    sold_gb: int
+    memory_gib: int
     bytes_per_second: float
     flops_per_second: dict[str, float]
     source: str
@@ -87,7 +97,7 @@ def find(name: str) -> Card:
     """
     wanted, memory = _read(name)
     meant = [card for card in cards() if _read(card.name)[0] == wanted]
-    fitting = [card for card in meant if memory in (None, card.memory_bytes // GIGA)]
+    fitting = [card for card in meant if memory in (None, card.sold_gb)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -119,14 +129,17 @@ def _sizes(entry: _Entry) -> list[Card]:
     several = len(entry.memory_gb) > 1
     return [
         Card(
-            name=f"{entry.name} {memory} GB" if several else entry.name,
-            memory_bytes=memory * GIGA,
+            name=f"{entry.name} {sold} GB" if several else entry.name,
+            sold_gb=sold,
+            memory_gib=there,
             bytes_per_second=bandwidth * GIGA,
             flops_per_second={name: rate * TERA for name, rate in rates.items() if rate is not None},
             source=entry.source,
             grade=entry.grade,
         )
-        for memory, bandwidth in zip(entry.memory_gb, entry.bandwidth_gb_s, strict=True)
+        for sold, there, bandwidth in zip(
+            entry.memory_gb, entry.memory_gib or entry.memory_gb, entry.bandwidth_gb_s, strict=True
+        )
     ]
 
 

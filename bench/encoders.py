@@ -167,6 +167,6 @@ def folder_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} holds no encoder: it has no config.json") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(fields, dict) or "model_type" not in fields:
+    if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
         raise InputError(f"{path} names no model_type; it is not the configuration of a transformers model")
     return fields

@@ -1,5 +1,6 @@
 """The largest member of a family whose training step fits: the question `plan --family`."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +22,8 @@ class Largest(Frozen):
     """By GiB of memory the largest member of a family whose step fits; None where not even the first one does.
 
     `peak_bytes` holds the forecasts this was read from, by member; `reason` says why there are none. What lies
-    between them was not forecast: members need more in the order of the family.
+    between them was not forecast: members need more in the order of the family. `left_out` says of members on the way
+    that the strategy cannot be applied to why that is: the answer is the largest of the others.
     """
 
     family: str
@@ -33,6 +35,7 @@ class Largest(Frozen):
     gradient_checkpointing: bool = False
     largest: dict[int, str | None] = Field(default_factory=dict)
     peak_bytes: dict[str, int] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
     reason: str | None = None
     seconds: float = 0.0
 
@@ -56,13 +59,26 @@ def largest_members(
 def _largest(family: Family, question: Question, strategy: str) -> Largest:
     began = time.perf_counter()
     peaks: dict[str, int] = {}
+    left_out: dict[str, str] = {}
 
     def needs(encoder: Encoder) -> int:
         if encoder.name not in peaks:
             cell = cell_of(question, encoder, strategy)
-            found = forecast_peak(cell, encoder, accelerator=question.accelerator)
+            try:
+                found = forecast_peak(cell, encoder, accelerator=question.accelerator)
+            except StrategyError as error:
+                left_out[encoder.name] = str(error)
+                raise
             peaks[encoder.name] = found.peak_allocated_bytes
         return peaks[encoder.name]
+
+    def largest(limit_bytes: int) -> str | None:
+        # A member that the strategy refuses shows as one when the search comes to it; then the others are searched.
+        while True:
+            members = [one for one in question.encoders if one.name not in left_out]
+            with contextlib.suppress(StrategyError):
+                count = fitting(members, needs, limit_bytes)
+                return members[count - 1].name if count else None
 
     about: dict[str, object] = {
         "family": family.name,
@@ -74,12 +90,13 @@ def _largest(family: Family, question: Question, strategy: str) -> Largest:
         "gradient_checkpointing": question.gradient_checkpointing,
     }
     try:
-        fits = {limit: fitting(question.encoders, needs, size) for limit, size in question.usable_bytes.items()}
-    except (NoShapesError, StrategyError) as error:
+        names = {limit: largest(size) for limit, size in question.usable_bytes.items()}
+    except NoShapesError as error:
         return Largest.model_validate(about | {"reason": str(error)})
-    names = {limit: question.encoders[count - 1].name if count else None for limit, count in fits.items()}
+    if not peaks:
+        return Largest.model_validate(about | {"reason": next(iter(left_out.values())), "left_out": left_out})
     in_order = {one.name: peaks[one.name] for one in question.encoders if one.name in peaks}
-    found = {"largest": names, "peak_bytes": in_order, "seconds": time.perf_counter() - began}
+    found = {"largest": names, "peak_bytes": in_order, "left_out": left_out, "seconds": time.perf_counter() - began}
     return Largest.model_validate(about | found)
 
 
@@ -106,6 +123,7 @@ def table(family: Family, answers: Sequence[Largest], question: Question) -> Gro
         Text(f"{family.name}: largest member at {question.step}, by GiB of memory", style="bold"),
         drawn,
         *(Text(f"no forecast of {one.strategy}: {one.reason}") for one in answers if one.reason is not None),
+        *(Text(note) for one in answers if one.reason is None for note in _left_out(one)),
         Text(),
         Text(f"The family: {series}; {family.source}, grade {family.grade}."),
         Text(
@@ -114,3 +132,7 @@ def table(family: Family, answers: Sequence[Largest], question: Question) -> Gro
         ),
     ]
     return Group(*parts)
+
+
+def _left_out(answer: Largest) -> list[str]:
+    return [f"{name} is left out of {answer.strategy}: {reason}" for name, reason in answer.left_out.items()]

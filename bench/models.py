@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -20,7 +21,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from bench import archives
 from bench.cell import Pooling
 from bench.encoders import DECODERS, Encoder
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 from bench.tasks.base import HeadKind
 
 transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -35,6 +36,16 @@ PRETRAINED_POOLER = frozenset({"bert", "albert"})
 # What architectures call the dropout of their hidden states and of their attention; GPT-2 has two of the former.
 HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "resid_pdrop", "embd_pdrop")
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+# What transformers raises for sizes that do not go together, and for those that are no numbers.
+UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    StrictDataclassError,
+)
 
 
 class Head(nn.Module):
@@ -162,8 +173,8 @@ def configure(
     """
     try:
         config: PretrainedConfig = AutoConfig.for_model(**fields)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"not the configuration of an encoder: {error}") from None
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise InputError(f"not the configuration of an encoder: {' '.join(str(error).split())}") from None
     return with_dropout(config, hidden_dropout, attention_dropout)
 
 
@@ -192,19 +203,35 @@ def attention_of(config: PretrainedConfig) -> str:
 
 
 def config_encoder(config: PretrainedConfig, kind: HeadKind, pooling: Pooling) -> PreTrainedModel:
-    """An encoder with random weights, the same ones each time; the caller's random state is left as it was."""
+    """An encoder with random weights, the same ones each time; the caller's random state is left as it was.
+
+    Raises InputError where the configuration contradicts itself, so that no model can be made of it.
+    """
+    attention, pooler = attention_of(config), _pooler_argument(config, kind, pooling)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config, attn_implementation=attention_of(config), **_pooler_argument(config, kind, pooling)
-        )
+        try:
+            encoder: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
+                config, attn_implementation=attention, **pooler
+            )
+        except UNBUILDABLE as error:
+            raise _unbuildable(config, error) from None
     return encoder
 
 
+def _unbuildable(config: PretrainedConfig, error: Exception) -> InputError:
+    return InputError(f"no {config.model_type} model can be built from its configuration: {first_line(error)}")
+
+
 def shape_only(config: PretrainedConfig, kind: HeadKind, outputs: int, pooling: Pooling) -> TaskModel:
-    """A model of these shapes on the meta device, where it holds no memory."""
+    """A model of these shapes on the meta device, where it holds no memory. Raises InputError as `config_encoder`."""
     with torch.device("meta"):
-        return build_model(config_encoder(config, kind, pooling), kind, outputs, pooling, seed=0)
+        try:
+            encoder = config_encoder(config, kind, pooling)
+        except RuntimeError as error:
+            # Elsewhere this may be a lack of memory; here it is a size that no tensor has.
+            raise _unbuildable(config, error) from None
+        return build_model(encoder, kind, outputs, pooling, seed=0)
 
 
 def load_encoder(
@@ -287,16 +314,25 @@ def as_loaded_for(encoder: PreTrainedModel, kind: HeadKind, pooling: Pooling) ->
 
 
 def positions(config: PretrainedConfig) -> int | None:
-    """The most tokens a model of this configuration takes; None where it sets no bound."""
+    """The most tokens a model of this configuration takes; None where it sets no bound.
+
+    Raises InputError where that cannot be told.
+    """
     # RoBERTa and its kin count positions from behind the padding token's id.
-    offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "mpnet") else 0
+    counted = config.model_type in ("roberta", "xlm-roberta", "mpnet")
+    if counted and not isinstance(config.pad_token_id, int):
+        raise InputError(f"a {config.model_type} model counts positions from its pad_token_id; set it to a number")
+    offset = config.pad_token_id + 1 if counted else 0
     most = getattr(config, "max_position_embeddings", None)
     return None if most is None else most - offset
 
 
 def check_length(name: str, config: PretrainedConfig, length: int) -> None:
     """Raises InputError where the model called `name` has too few positions for `length` tokens."""
-    most = positions(config)
+    try:
+        most = positions(config)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     if most is not None and length > most:
         raise InputError(f"{name} has {most} positions, too few for {length} tokens; set a smaller length")
 

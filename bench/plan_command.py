@@ -76,7 +76,7 @@ def plan(
     on_cpu: Annotated[bool, typer.Option("--cpu", help="Training on a CPU, not on an accelerator.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines instead of tables.")] = False,
 ) -> None:
-    """Forecast what a training step needs and what fits: no accelerator, no weights, a second or two a shape."""
+    """Forecast what a training step needs and what fits: no accelerator and no weights."""
     card = None if gpu is None else cards.find(gpu)
     asked = Asked(
         models, family, strategies, shape, precision, match, budget, card, limits, reserve, attention, checkpointing,
@@ -111,11 +111,24 @@ def _check(asked: Asked) -> None:
         raise InputError("--tokens is for --gpu; a run given with --like has its own lengths")
 
 
+def _check_budget(asked: Asked) -> None:
+    """Raises InputError for a budget that is no share of anything, and for one beside a strategy to match."""
+    if asked.budget is None:
+        return
+    if not 0.0 < asked.budget <= 1.0:
+        raise InputError(
+            f"--budget {asked.budget:g} is no share of the encoder's parameters; write a number above 0 and at most 1"
+        )
+    if asked.match is not None:
+        raise InputError("--budget and --match exclude each other; leave one out")
+
+
 def _question(asked: Asked, members: list[encoders.Encoder]) -> "Question":
     """The question that the options make, of these encoders. Raises InputError for what cannot be asked."""
     from bench import planning
 
     batch_size, length = overrides.parse_shape(asked.shape or SHAPE)
+    _check_budget(asked)
     question = planning.Question(
         encoders=members,
         strategies=overrides.split(asked.strategies or STRATEGIES) or (),
@@ -140,12 +153,12 @@ def _models(asked: Asked) -> None:
     """What a step of each encoder needs, and what fits."""
     names, folders = overrides.model_folders(overrides.split(asked.models or MODELS))
     question = _question(asked, [encoders.find(name, folders) for name in names or ()])
-    from bench import planning
+    from bench import planning, planning_tables
 
     if asked.as_json:
         planning.plan(question, lambda one: typer.echo(one.model_dump_json()))
     else:
-        Console().print(planning.tables(planning.plan(question), question))
+        Console().print(planning_tables.tables(planning.plan(question), question))
 
 
 def _family(asked: Asked, name: str) -> None:
@@ -194,4 +207,4 @@ def _limits(text: str | None, card: Card | None) -> list[int]:
     """The limits asked for, else the memory of the card, else the usual ones."""
     if text is not None:
         return overrides.parse_limits(text)
-    return list(cards.SIZES_GIB) if card is None else [int(card.memory_bytes / 2**30)]
+    return list(cards.SIZES_GIB) if card is None else [card.memory_gib]

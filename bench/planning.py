@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 from transformers import PretrainedConfig
 
 import strategies
@@ -25,7 +22,7 @@ from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config, cost_shapes
 from bench.models import check_length, positions, shape_only
-from bench.results import MEMORY_PARTS, MemoryPeak
+from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 from strategies.interface import Context
 
@@ -72,8 +69,9 @@ class Plan(Frozen):
     """What a step of one encoder and strategy needs, and by GiB of memory the largest shapes that fit.
 
     `largest_batch` is at the length asked for, `longest` at the batch; 0 says that not even one example, or the
-    shortest sequence, fits. `verified` is what a forecast at the largest batch of all says of the curve it was read
-    from, as a ratio; None where there was none to make. `reason` says why there is no forecast. `floor` is the least
+    shortest sequence, fits. `verified` is what the last forecast at the largest batch of all says of the curve it was
+    read from, as a ratio, and `verified_length` the same of the longest sequence; None where there was none to make.
+    `forecasts` says how many shapes that took. `reason` says why there is no forecast. `floor` is the least
     time of a step on the card asked for, by its data sheet; `floor_reason` says why there is none.
     """
 
@@ -91,6 +89,7 @@ class Plan(Frozen):
     largest_batch: dict[int, int] = Field(default_factory=dict)
     longest: dict[int, int] = Field(default_factory=dict)
     verified: float | None = None
+    verified_length: float | None = None
     arithmetic: Arithmetic | None = None
     floor: Floor | None = None
     floor_reason: str | None = None
@@ -158,13 +157,12 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
     try:
         memory = forecast(cell.batch_size, cell.length)
         batches = Curve(lambda n: _phases(forecast(n, cell.length)), known={cell.batch_size: _phases(memory)})
-        lengths = Curve(
-            lambda n: _phases(forecast(cell.batch_size, n)), positions(config), known={cell.length: _phases(memory)}
-        )
+        known = {cell.length: _phases(memory)}
+        lengths = Curve(lambda n: _phases(forecast(cell.batch_size, n)), positions(config), known, degree=2)
         batches.at(4 * cell.batch_size)
         lengths.at(*_around(cell.length, lengths.most))
         usable = question.usable_bytes
-        verified = batches.verify(max(usable.values()))
+        verified, verified_length = (curve.verify(max(usable.values())) for curve in (batches, lengths))
         arithmetic = arithmetic_of(cell, encoder, accelerator=question.accelerator)
     except (NoShapesError, StrategyError) as error:
         return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
@@ -177,6 +175,7 @@ def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
         largest_batch={limit: batches.largest(size) for limit, size in usable.items()},
         longest={limit: most if most >= SHORTEST else 0 for limit, most in longest.items()},
         verified=verified,
+        verified_length=verified_length,
         arithmetic=arithmetic,
         floor=floor,
         floor_reason=floor_reason,
@@ -199,9 +198,14 @@ def _phases(memory: MemoryPeak) -> Phases:
 
 
 def _around(length: int, most: int | None) -> tuple[int, int]:
-    """Two other lengths for a curve through three, the longer one twice as long where there are positions for it."""
+    """Two other lengths for a curve through three: half, and the most positions there are, or twice as long.
+
+    The most is often the answer, and then it is a forecast already. Where it is too near, both are shorter.
+    """
     half = max(1, length // 2)
-    return (half, 2 * length) if most is None or 2 * length <= most else (max(1, length // 4), half)
+    if most is None or most > 8 * length:
+        return half, 2 * length
+    return (half, most) if 2 * most >= 3 * length else (max(1, length // 4), half)
 
 
 def _trainable(cell: CostCell, config: PretrainedConfig) -> int:
@@ -209,88 +213,3 @@ def _trainable(cell: CostCell, config: PretrainedConfig) -> int:
     model = shape_only(config, KIND, cell.labels, cell.pooling)
     context = Context(np.random.default_rng(cell.mask_seed), budget=budget_of(cell, model, KIND))
     return sum(trainable_counts(strategies.resolve(cell.strategy)(model, context)).values())
-
-
-def tables(plans: Sequence[Plan], question: Question) -> Group:
-    """The answers for a terminal: what a step needs and consists of, and what fits."""
-    parts: list[RenderableType] = []
-    for encoder in question.encoders:
-        own = [one for one in plans if one.model == encoder.name]
-        parts += [Text(f"{encoder.name}, a step of {question.step}: peak in MiB", style="bold"), _needs(own), Text()]
-        parts += [
-            Text(f"{encoder.name}, a step of {question.step}: arithmetic", style="bold"),
-            _works(own, question),
-            Text(),
-        ]
-        at = f"at length {question.length}"
-        parts += [Text(f"{encoder.name}: largest batch {at}, by GiB of memory", style="bold")]
-        parts += [_fits([(one.strategy, one.largest_batch) for one in own if one.memory]), Text()]
-        at = f"in batches of {question.batch_size}"
-        parts += [Text(f"{encoder.name}: longest sequence {at}, by GiB of memory", style="bold")]
-        parts += [_fits([(one.strategy, one.longest) for one in own if one.memory]), Text()]
-        parts += [Text(f"no forecast: {one.reason}") for one in own if one.memory is None]
-    kernels = "an accelerator's" if question.accelerator else "a CPU's"
-    reserve = f"{question.reserve_gib:g} GiB of each limit are left to what is no tensor"
-    if question.card is not None:
-        sheet = f"{question.card.source}, grade {question.card.grade}"
-        reserve += f". Floors take its peak rates ({sheet}), which no program reaches"
-    return Group(*parts, Text(f"Forecast from shapes, with {kernels} kernels; {reserve}."))
-
-
-def _needs(plans: Sequence[Plan]) -> Table:
-    drawn = Table("strategy", box=None, pad_edge=False)
-    for name in ("trains", "peak", "of full", *MEMORY_PARTS, "peaks in"):
-        drawn.add_column(name, justify="right")
-    full = next((one.memory.peak_allocated_bytes for one in plans if one.strategy == "full" and one.memory), None)
-    for one in plans:
-        if one.memory is None or one.memory.attribution is None or one.encoder_trainable is None:
-            continue
-        peak, found = one.memory.peak_allocated_bytes, one.memory.attribution
-        drawn.add_row(
-            one.strategy,
-            f"{one.encoder_trainable / one.encoder_total:.3%}",
-            _mib(peak),
-            "" if full is None else f"{peak / full:.2f}",
-            *map(_mib, found.parts.values()),
-            found.phase or "",
-        )
-    return drawn
-
-
-def _works(plans: Sequence[Plan], question: Question) -> Table:
-    """Products and bytes of a step and, of a card, the floor that its data sheet sets."""
-    drawn = Table("strategy", box=None, pad_edge=False)
-    floors = () if question.card is None else (f"at least, on {question.card.name}", "set by")
-    for name in ("GFLOP", "of full", "forward", "moves at least, GiB", *floors):
-        drawn.add_column(name, justify="right")
-    full = next((one.arithmetic.flops for one in plans if one.strategy == "full" and one.arithmetic), None)
-    for one in plans:
-        if (found := one.arithmetic) is None:
-            continue
-        floor = (one.floor_reason or "", "") if one.floor is None else (_milliseconds(one.floor), one.floor.bound)
-        drawn.add_row(
-            one.strategy,
-            f"{found.flops / 1e9:,.1f}",
-            "" if full is None else f"{found.flops / full:.2f}",
-            f"{found.forward_flops / found.flops:.0%}",
-            f"{found.moved_bytes / GIB:,.2f}",
-            *(floor if question.card else ()),
-        )
-    return drawn
-
-
-def _milliseconds(floor: Floor) -> str:
-    return f"{1000 * floor.seconds:,.1f} ms"
-
-
-def _fits(rows: Sequence[tuple[str, dict[int, int]]]) -> Table:
-    drawn = Table("strategy", box=None, pad_edge=False)
-    for limit in rows[0][1] if rows else ():
-        drawn.add_column(str(limit), justify="right")
-    for strategy, fits in rows:
-        drawn.add_row(strategy, *(f"{number:,}" if number else "none" for number in fits.values()))
-    return drawn
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f}"

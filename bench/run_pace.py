@@ -1,10 +1,12 @@
 """How fast the finished cells of a run went, and how long others would take at their pace."""
 
 import statistics
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cell import Cell, CostCell, QualityCell, TrainingCell
+from bench.cost import group_of
 from bench.errors import InputError
 from bench.record import Record
 from bench.results import QualityResult
@@ -17,18 +19,21 @@ from bench.workload import Work, scored_examples, timed_steps
 class Pace:
     """The finished cells of a run, by what makes cells take equally long a step.
 
-    `machines` names what it ran on; `accelerator` says whether any of that was one.
+    `machines` names what it ran on; `accelerator` says whether any of that was one. `besides` has, by the key of a
+    cost cell, the seconds it took beside its steps: to build models, weigh it in a process of its own, and forecast.
     """
 
     folder: Path
     machines: list[str]
     accelerator: bool
     cells: dict[str, list[Record]]
+    besides: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Pace":
         """Raises InputError where `folder` is no run or no cell of it is finished."""
-        finished = [record for record in RunStore.open(folder).latest().values() if record.status == "ok"]
+        records = RunStore.open(folder).latest().values()
+        finished = [record for record in records if record.status == "ok"]
         if not finished:
             raise InputError(f"{folder} has no finished cell to go by")
         cells: dict[str, list[Record]] = {}
@@ -36,7 +41,7 @@ class Pace:
             cells.setdefault(_alike(record.cell), []).append(record)
         conditions = [record.conditions for record in finished]
         machines = sorted({f"{one.device_name} with {one.threads} threads" for one in conditions})
-        return cls(folder, machines, any(one.device != "cpu" for one in conditions), cells)
+        return cls(folder, machines, any(one.device != "cpu" for one in conditions), cells, _besides(records))
 
     def sizes(self, cell: TrainingCell) -> Sizes | None:
         """The splits of a cell's task, as the run had them where it had all that the cell wants, else as published."""
@@ -58,7 +63,13 @@ class Pace:
         found = self.cells.get(_alike(work.cell), [])
         if work.steps is None or not found:
             return None, work.reason or f"no cell like it is finished in {self.folder}"
-        return statistics.median(_scaled(record, work, work.steps) for record in found), None
+        return statistics.median(self._scaled(record, work, work.steps) for record in found), None
+
+    def _scaled(self, record: Record, work: Work, steps: int) -> float:
+        """The seconds a record's cell would have taken with as many steps and scored examples as `work` has."""
+        if record.cost is not None:
+            return steps * record.cost.step.median_seconds + self.besides[record.key]
+        return _trained(record, work, steps)
 
 
 def _evaluated(cell: TrainingCell) -> int | None:
@@ -84,15 +95,36 @@ def _alike(cell: Cell) -> str:
     return cell.model_copy(update=fixed).key
 
 
-def _scaled(record: Record, work: Work, steps: int) -> float:
-    """The seconds a record's cell would have taken with so many steps and as many scored examples as `work` has."""
-    cell = record.cell
-    if isinstance(cell, CostCell):
-        if record.cost is None:
-            raise RuntimeError(f"{record.key} is finished and has no result")
-        return record.wall_seconds + (steps - timed_steps(cell)) * record.cost.step.median_seconds
-    result = record.quality or record.trial
-    if result is None:
+def _besides(records: Iterable[Record]) -> dict[str, float]:
+    """Seconds of finished cost cells beside their steps, by key.
+
+    The wall time of a group is shared evenly by its records, whatever their steps took. So what it has beyond all of
+    their steps is shared here, by those that were weighed: the second full fine-tuning takes little but its steps.
+    """
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if isinstance(record.cell, CostCell):
+            groups.setdefault((group_of(record.cell), record.started_utc), []).append(record)
+    return {key: seconds for group in groups.values() for key, seconds in _shares(group).items()}
+
+
+def _shares(group: Sequence[Record]) -> dict[str, float]:
+    """What `_besides` says of one group, cells that failed in it included in its wall time."""
+    steps = {
+        record.key: timed_steps(record.cell) * record.cost.step.median_seconds
+        for record in group
+        if record.cost is not None and isinstance(record.cell, CostCell)
+    }
+    rest = max(0.0, sum(record.wall_seconds for record in group) - sum(steps.values()))
+    again = {record.key for record in group if isinstance(record.cell, CostCell) and record.cell.replicate}
+    sharing = [key for key in steps if key not in again] or list(steps)
+    return dict.fromkeys(steps, 0.0) | {key: rest / len(sharing) for key in sharing}
+
+
+def _trained(record: Record, work: Work, steps: int) -> float:
+    """What a cell that trained would have taken: its wall time, with steps and scored examples more or fewer."""
+    cell, result = record.cell, record.quality or record.trial
+    if result is None or isinstance(cell, CostCell):
         raise RuntimeError(f"{record.key} is finished and has no result")
     pace = result.training_seconds / result.steps
     seconds = record.wall_seconds + (steps - result.steps) * pace

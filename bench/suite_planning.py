@@ -123,7 +123,7 @@ def like_run(suite: str, cells: Sequence[Planned], pace: Pace) -> SuiteTime:
         "task, strategy and settings took, their steps and scored examples made as many as these"
     )
     parts = _parts(works, lambda work: Estimate(*pace.seconds(work)))
-    return SuiteTime(suite=suite, basis=basis, parts=parts, notes=_patience(works))
+    return SuiteTime(suite=suite, basis=basis, parts=parts, notes=[*_timed(works), *_patience(works)])
 
 
 def _sizes(cell: TrainingCell) -> Sizes | None:
@@ -145,6 +145,15 @@ def _size_notes(works: Sequence[Work]) -> list[str]:
             basis = "not known, so their scoring is left out" if sizes is None else sizes.basis
             found.setdefault(basis, {})[cell.task] = None
     return [f"examples of {', '.join(tasks)}: {basis}" for basis, tasks in found.items()]
+
+
+def _timed(works: Sequence[Work]) -> list[str]:
+    """How the time of cost cells is told from a run, where there are any."""
+    note = (
+        "cost cells: steps at their own median, and a share each of what their group took beside steps, to build "
+        "models, weigh them and forecast; left out: the machine's own rates, taken before and after"
+    )
+    return [note] if any(isinstance(work.cell, CostCell) for work in works) else []
 
 
 def _patience(works: Sequence[Work]) -> list[str]:

@@ -18,9 +18,8 @@ def table(time: "SuiteTime") -> Group:
     for part in time.parts:
         drawn.add_row(
             f"{part.cells} {part.kind}",
-            part.model,
-            part.subject,
-            part.strategy,
+            # A folder or a task of one's own may be called what rich takes for markup.
+            *map(Text, (part.model, part.subject, part.strategy)),
             "unknown" if part.steps is None else f"{part.steps:,}",
             "unknown" if part.seconds is None else duration(part.seconds),
         )

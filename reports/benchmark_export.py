@@ -16,6 +16,9 @@ TIMES = "step_seconds"
 # What tells the benchmarks of a group apart, or says how often and not what was timed.
 NOT_OF_THE_GROUP = {"strategy": "*", "replicate": 0, "mask_seed": 0, "budget": None, "match": None}
 NOT_OF_THE_GROUP |= {"rounds": 5, "steps_per_round": 5, "warmup_steps": 2}
+# What may tell two benchmarks of one model, strategy and shape apart; a name tells what is not the default.
+ASKED: tuple[str, ...] = ("precision", "attention", "gradient_checkpointing", "hidden_dropout", "attention_dropout")
+ASKED += ("clip_norm", "labels", "budget", "match", "mask_seed")
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,15 @@ def _benchmark(store: RunStore, record: Record) -> dict[str, Any]:
         raise InputError(f"{record.key} has no raw step times in {store.folder}; it cannot be exported")
     seconds = arrays[TIMES].ravel().tolist()
     shape = f"{cell.batch_size}x{cell.length}"
-    again = f", replicate {cell.replicate}" if cell.replicate else ""
+    asked = {name: getattr(cell, name) for name in (*ASKED, "replicate")}
+    usual = {name: CostCell.model_fields[name].default for name in asked}
+    apart = "".join(f", {name.replace('_', ' ')} {asked[name]}" for name in asked if asked[name] != usual[name])
     return {
         "group": cell.model_copy(update=NOT_OF_THE_GROUP).key.replace(" strategy=*", ""),
-        "name": f"{cell.strategy}{again} [{cell.model}-{shape}]",
+        "name": f"{cell.strategy}{apart} [{cell.model}-{shape}]",
         "fullname": record.key,
-        "params": {
-            "model": cell.model,
-            "strategy": cell.strategy,
-            "shape": shape,
-            "precision": cell.precision,
-            "replicate": cell.replicate,
-        },
-        "param": f"{cell.model}-{shape}-{cell.strategy}{again}",
+        "params": {"model": cell.model, "strategy": cell.strategy, "shape": shape, "pooling": cell.pooling, **asked},
+        "param": f"{cell.model}-{shape}-{cell.strategy}{apart}",
         "extra_info": _about(record),
         "options": {"rounds": cell.rounds, "steps_per_round": cell.steps_per_round, "warmup_steps": cell.warmup_steps},
         "stats": {**summary(seconds), "data": seconds, "iterations": 1},

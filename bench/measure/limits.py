@@ -2,9 +2,11 @@
 
 Each phase of a step needs memory that grows in a straight line with the batch, and with the length as a square where
 attention is not fused. So a curve through two or three forecasts says what any other shape needs, and one more
-forecast, at the largest shape found, says whether it does.
+forecast, at the largest shape found, says whether it does. Where it does not, the curve goes through that one too, and
+what it says then is verified in its turn.
 """
 
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +17,8 @@ Phases = dict[str, int]
 
 TOLERANCE = 0.01
 MOST = 2**20
+MORE_VERIFICATIONS = 2
+"""How many more forecasts are made at most where the first one to verify a curve is not what it says."""
 
 
 @dataclass
@@ -23,11 +27,14 @@ class Curve:
 
     forecast  number -> peak bytes by phase; takes about a second
     most      the largest number there is, or None
+    degree    of the polynomial that each phase follows; between more forecasts than that takes, each stretch has the
+              polynomial through those nearest to it
     """
 
     forecast: Callable[[int], Phases]
     most: int | None = None
     known: dict[int, Phases] = field(default_factory=dict)
+    degree: int = 1
 
     def at(self, *numbers: int) -> None:
         """Make forecasts at these numbers, where there are none yet."""
@@ -39,13 +46,20 @@ class Curve:
         """Bytes at a number: of every phase what the polynomial through its forecasts says, and the most of that."""
         if number in self.known:
             return max(self.known[number].values())
-        numbers = sorted(self.known)
-        phases = self.known[numbers[0]]
-        degree = len(numbers) - 1
+        near = self._around(number)
+        degree = len(near) - 1
         return max(
-            float(np.polyval(np.polyfit(numbers, [self.known[n][phase] for n in numbers], degree), number))
-            for phase in phases
+            float(np.polyval(np.polyfit(near, [self.known[n][phase] for n in near], degree), number))
+            for phase in self.known[near[0]]
         )
+
+    def _around(self, number: int) -> list[int]:
+        """Those of the known numbers whose polynomial holds at a number: the ones it lies between, and their like."""
+        numbers = sorted(self.known)
+        window = min(self.degree + 1, len(numbers))
+        first = bisect.bisect(numbers, number) - 1 - (window - 1) // 2
+        first = min(max(first, 0), len(numbers) - window)
+        return numbers[first : first + window]
 
     def largest(self, limit_bytes: int) -> int:
         """The largest number that fits; 0 where none does, and at most `most` or a million."""
@@ -56,18 +70,20 @@ class Curve:
         return low
 
     def verify(self, limit_bytes: int) -> float | None:
-        """Make one more forecast, at the largest number that fits; returns forecast over curve, None where none fits.
+        """Make one more forecast, at the largest number that fits, and up to two more where the curve was off.
 
-        Where they differ by more than TOLERANCE the curve goes through this forecast from now on, in the place of the
-        smallest number's.
+        Returns what the last of them says, as a ratio to the curve before it; None where none fits. Each one that
+        differs from the curve by more than TOLERANCE becomes a part of it, and then what fits is verified anew.
         """
-        number = self.largest(limit_bytes)
-        if number == 0 or number in self.known:
-            return None
-        expected = self.needs(number)
-        found = self.forecast(number)
-        ratio = max(found.values()) / expected
-        if abs(ratio - 1) > TOLERANCE:
-            self.known.pop(min(self.known))
+        ratio = None
+        for _ in range(1 + MORE_VERIFICATIONS):
+            number = self.largest(limit_bytes)
+            if number == 0 or number in self.known:
+                return ratio
+            expected = self.needs(number)
+            found = self.forecast(number)
+            ratio = max(found.values()) / expected
             self.known[number] = found
+            if abs(ratio - 1) <= TOLERANCE:
+                break
         return ratio

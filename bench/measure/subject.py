@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +35,10 @@ from strategies.interface import Applied, Context
 
 LEARNING_RATE = 1e-4
 KIND: HeadKind = "classification"
+# Token ids below are special in most vocabularies.
+FIRST_TOKEN = 5
+
+Made = TypeVar("Made")
 
 
 def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
@@ -45,12 +51,14 @@ def cost_config(cell: CostCell, encoder: Encoder) -> PretrainedConfig:
         fields = folder_config(encoder.folder)
     if fields is None:
         raise InputError(f"model {encoder.name!r} has no configuration, so it cannot be a cost cell")
-    config = configure(fields, cell.hidden_dropout, cell.attention_dropout)
+    config = _named(cell, lambda: configure(fields, cell.hidden_dropout, cell.attention_dropout))
     if cell.attention == "sdpa" != attention_of(config):
         raise InputError(
             f"{cell.model} is a {config.model_type} model, which has no sdpa attention; leave attention out or set "
             "it to 'eager'"
         )
+    if getattr(config, "vocab_size", 0) <= FIRST_TOKEN:
+        raise InputError(f"{cell.model} has {FIRST_TOKEN} tokens or fewer in its vocabulary; set a larger vocab_size")
     if cell.attention is not None:
         config._attn_implementation = cell.attention
     return config
@@ -64,7 +72,15 @@ def cost_base(cell: CostCell, encoder: Encoder) -> TaskModel:
 
 def cost_shapes(cell: CostCell, config: PretrainedConfig) -> TaskModel:
     """The model of `cost_base`, of a configuration at hand, on the meta device, where it holds no memory."""
-    return _as_asked(shape_only(config, KIND, cell.labels, cell.pooling), cell)
+    return _as_asked(_named(cell, lambda: shape_only(config, KIND, cell.labels, cell.pooling)), cell)
+
+
+def _named(cell: CostCell, make: Callable[[], Made]) -> Made:
+    """What `make` returns; of bad input it is told which model it is about."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{cell.model}: {error}") from None
 
 
 def _as_asked(model: TaskModel, cell: CostCell) -> TaskModel:
@@ -120,7 +136,7 @@ def random_batch(cell: CostCell, vocabulary: int, device: torch.device) -> dict[
     generator = torch.Generator().manual_seed(0)
     shape = (cell.batch_size, cell.length)
     batch = {
-        "input_ids": torch.randint(5, vocabulary, shape, generator=generator),
+        "input_ids": torch.randint(FIRST_TOKEN, vocabulary, shape, generator=generator),
         "attention_mask": torch.ones(shape, dtype=torch.int64),
         "token_type_ids": torch.zeros(shape, dtype=torch.int64),
         "labels": torch.randint(0, cell.labels, (cell.batch_size,), generator=generator),

@@ -83,12 +83,20 @@ def test_a_name_like_no_card_is_answered_in_one_line_that_names_some(written: st
     assert any(card.name in str(caught.value) for card in cards())
 
 
+@pytest.mark.parametrize(
+    ("name", "shown_mib"),
+    [("T4", 15360), ("A10", 23028), ("A100 80 GB", 81920), ("H100 SXM", 81559), ("H200", 143771), ("RTX 4090", 24564)],
+)
+def test_the_memory_of_a_card_is_what_its_driver_shows_within_a_gib(name: str, shown_mib: int) -> None:
+    assert abs(find(name).memory_gib - shown_mib / 1024) < 1
+
+
 def test_every_card_has_figures_with_a_source_and_a_grade() -> None:
     assert len({card.name for card in cards()}) == len(cards())
     for card in cards():
         assert card.source
         assert card.grade in "CSR"
-        assert 10 * 2**30 < card.memory_bytes < 300 * 2**30
+        assert 0.9 * card.sold_gb <= card.memory_gib <= card.sold_gb < 300
         assert 1e11 < card.bytes_per_second < 1e13
         assert all(1e12 < rate < 1e16 for rate in card.flops_per_second.values())
         assert card.rate("bf16") or "fp16" in card.flops_per_second

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rich.console import Console
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -10,7 +11,7 @@ from bench.cli import app
 from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.families import Family, Member, families, find
-from bench.family_planning import fitting, largest_members
+from bench.family_planning import fitting, largest_members, table
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND
 from bench.models import configure, shape_only
@@ -69,6 +70,28 @@ def test_the_largest_member_fits_and_the_next_does_not(series: Family) -> None:
         (less,) = largest_members(series, question(series, strategy, limit_bytes=exact - 1))
         assert less.largest[1] == "tiny-16"
     assert peak(largest, "bitfit") < peak(largest, "full")
+
+
+def test_members_that_a_strategy_refuses_are_left_out(tiny_configs: dict[str, PretrainedConfig]) -> None:
+    shared = tiny_configs["bert"].to_dict()
+    shallow = [{"num_hidden_layers": layers, "hidden_size": 16 * layers} for layers in (1, 2, 3, 4, 5)]
+    members = tuple(Member(name=f"tiny-{number}", parameters=1, shape=one) for number, one in enumerate(shallow, 1))
+    deep = Family(name="deep", sentence="", source="made up", grade="R", shared=shared, member=members)
+    asked = question(deep, "last_layers:3", "last_layers:9", limit_bytes=1)
+    answer, none = largest_members(deep, asked)
+    assert answer.largest == {1: None, 2: "tiny-5"}
+    assert set(answer.left_out) == {"tiny-1", "tiny-2"}
+    assert "2 layers" in answer.left_out["tiny-2"]
+    assert answer.reason is None
+    shown = Console(width=200)
+    with shown.capture() as captured:
+        shown.print(table(deep, [answer, none], asked))
+    assert "tiny-2 is left out of last_layers:3" in captured.get()
+    assert none.largest == {}
+    assert "layers" in str(none.reason)
+    exact = answer.peak_bytes["tiny-3"]
+    (fits,) = largest_members(deep, question(deep, "last_layers:3", limit_bytes=exact))
+    assert fits.largest[1] == "tiny-3"
 
 
 def test_none_fits_and_what_has_no_forecast(series: Family) -> None:

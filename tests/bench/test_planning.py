@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -14,7 +15,9 @@ from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
-from bench.planning import GIB, Question, plan
+from bench.planning import GIB, Plan, Question, plan
+from bench.planning_tables import tables
+from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 
 
@@ -46,10 +49,12 @@ def test_the_largest_batch_fits_and_one_more_does_not(tiny: Encoder, strategy: s
 
 
 def test_the_longest_sequence_fits_and_is_none_beyond_the_positions(tiny: Encoder) -> None:
-    curve = Curve(lambda number: phases(tiny, "full", 64, number), most=40)
+    curve = Curve(lambda number: phases(tiny, "full", 64, number), most=40, degree=2)
     curve.at(8, 16, 32)
     limit = 2_500_000
+    ratio = curve.verify(limit)
     longest = curve.largest(limit)
+    assert ratio == pytest.approx(1, rel=0.01)
     assert 8 < longest < 40
     assert max(phases(tiny, "full", 64, longest).values()) <= 1.01 * limit
     assert max(phases(tiny, "full", 64, longest + 1).values()) > 0.99 * limit
@@ -58,11 +63,43 @@ def test_the_longest_sequence_fits_and_is_none_beyond_the_positions(tiny: Encode
 
 
 def test_a_curve_that_is_wrong_is_mended_by_its_verification() -> None:
-    curve = Curve(lambda number: {"forward": 100 + max(10 * number, 40 * number - 3000)})
+    made: list[int] = []
+
+    def forecast(number: int) -> Phases:
+        made.append(number)
+        return {"forward": 100 + max(10 * number, 40 * number - 3000)}
+
+    curve = Curve(forecast)
     curve.at(10, 40)
     assert curve.largest(2105) == 200
-    assert curve.verify(2105) == pytest.approx(5100 / 2100)
-    assert curve.largest(2105) < 130
+    ratio = curve.verify(2105)
+    assert made[2] == 200
+    assert len(made) == 5
+    assert ratio == pytest.approx(0.95, abs=0.01)
+    assert curve.largest(2105) == 125
+    assert curve.largest(400) == 30
+
+
+def test_a_curve_that_holds_is_verified_once() -> None:
+    made: list[int] = []
+
+    def steeper(number: int) -> Phases:
+        made.append(number)
+        return {"forward": 10 * number, "backward": max(0, 13 * number - 120)}
+
+    curve = Curve(steeper)
+    curve.at(10, 20)
+    assert curve.verify(100) is None
+    assert made == [10, 20]
+    curve = Curve(steeper)
+    curve.at(50, 100)
+    assert curve.verify(1179) == pytest.approx(1)
+    assert made[2:] == [50, 100, 99]
+    square = Curve(lambda number: {"forward": 5 * number * number + number + 3}, most=1000, degree=2)
+    square.at(10, 20, 40)
+    assert square.verify(10**6) == pytest.approx(1)
+    assert square.largest(10**6) == 447
+    assert square.largest(1500) == 17
 
 
 def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
@@ -78,11 +115,48 @@ def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
     assert full.memory.method == "forecast"
     assert bitfit.memory.peak_allocated_bytes < full.memory.peak_allocated_bytes
     assert 0 < full.largest_batch[2] < bitfit.largest_batch[2]
+    assert bitfit.verified == pytest.approx(1, abs=0.01)
+    assert bitfit.verified_length is None
+    assert bitfit.forecasts == 5
     assert full.longest == {2: 40}
     assert cached.memory is None
     assert "needs more than shapes" in str(cached.reason)
     usable = {"forward": GIB // 2}
     assert max(phases(tiny, "full", full.largest_batch[2], 16).values()) <= 1.01 * usable["forward"]
+
+
+def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = plan(question := Question([tiny], ["full"], 4, 4, limits_gib=[1], reserve_gib=1 - 250_000 / GIB))
+    assert 4 < one.longest[1] < 40
+    assert one.verified_length == pytest.approx(1, abs=0.01)
+    assert "less sure" not in drawn([one], question)
+    real = forecast_peak
+
+    def crooked(cell: CostCell, encoder: Encoder, *, accelerator: bool) -> MemoryPeak:
+        """A forecast that no curve through a few of them foretells."""
+        found = real(cell, encoder, accelerator=accelerator)
+        assert found.attribution is not None
+        by_phase = found.attribution.peak_by_phase_bytes
+        factor = 1 + (cell.length % 3) / 4
+        bent = {phase: round(factor * size) for phase, size in by_phase.items()}
+        return found.model_copy(
+            update={"attribution": found.attribution.model_copy(update={"peak_by_phase_bytes": bent})}
+        )
+
+    monkeypatch.setattr("bench.planning.forecast_peak", crooked)
+    (bent,) = plan(question)
+    assert bent.verified_length is not None
+    assert abs(bent.verified_length - 1) > 0.01
+    assert bent.forecasts <= 10
+    assert "full: the longest sequence is less sure" in drawn([bent], question)
+
+
+def drawn(plans: list[Plan], question: Question) -> str:
+    """The tables as a terminal shows them."""
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(tables(plans, question))
+    return captured.get()
 
 
 def test_what_cannot_be_asked(tiny: Encoder) -> None:
@@ -106,10 +180,39 @@ def test_the_command_on_a_folder_without_weights(tmp_path: Path, tiny_configs: d
     lines = [json.loads(line) for line in run(*asked, "--json").stdout.splitlines()]
     assert [line["strategy"] for line in lines] == ["full", "bitfit"]
     assert set(lines[0]["largest_batch"]) == {"8", "12", "16", "24", "40", "48", "80"}
-    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"14"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "t4").stdout.splitlines()[0])["longest"]) == {"15"}
+    assert set(json.loads(run(*asked, "--json", "--gpu", "h100").stdout.splitlines()[0])["longest"]) == {"80"}
     shown = run(*asked, "--cpu", "--limits", "1").stdout
     assert "tiny-thing, a step of 4x16, fp32" in shown
     assert "a CPU's kernels; 0 GiB" in shown
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "said"),
+    [
+        ("bert", {"hidden_size": 33, "num_attention_heads": 2}, "odd: no bert model can be built"),
+        ("bert", {"hidden_size": "x"}, "odd: not the configuration of an encoder"),
+        ("bert", {"hidden_size": -32}, "odd: no bert model can be built"),
+        ("bert", {"hidden_size": 0}, "odd: no bert model can be built"),
+        ("bert", {"num_attention_heads": 0}, "odd: no bert model can be built"),
+        ("bert", {"hidden_act": "swoosh"}, "odd: no bert model can be built"),
+        ("bert", {"hidden_dropout_prob": 2.0}, "odd: no bert model can be built"),
+        ("bert", {"pad_token_id": 10**6}, "odd: no bert model can be built"),
+        ("bert", {"vocab_size": 4}, "odd has 5 tokens or fewer in its vocabulary"),
+        ("bert", {"model_type": ["bert"]}, "names no model_type"),
+        ("roberta", {"pad_token_id": None}, "odd: a roberta model counts positions from its pad_token_id"),
+    ],
+)
+def test_a_folder_whose_configuration_contradicts_itself(
+    family: str, fields: dict[str, object], said: str, tmp_path: Path, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    (tmp_path / "odd").mkdir()
+    text = json.dumps(tiny_configs[family].to_dict() | fields)
+    (tmp_path / "odd" / "config.json").write_text(text, encoding="utf-8")
+    found = run("--models", str(tmp_path / "odd"), "--shape", "2x8", "--strategies", "bitfit")
+    assert isinstance(found.exception, InputError)
+    assert said in str(found.exception)
+    assert "\n" not in str(found.exception)
 
 
 def test_checkpointing_is_planned_for_where_it_is_asked(
@@ -156,6 +259,8 @@ def test_a_card_sets_a_floor_and_the_limit(tiny: Encoder) -> None:
         (("--models", "nope"), "unknown model 'nope'"),
         (("--gpu", "a1000"), "unknown GPU 'a1000'; nearest: A100 80 GB"),
         (("--gpu", "t4", "--cpu"), "--gpu T4 and --cpu exclude each other"),
+        *((("--budget", share), f"--budget {share} is no share") for share in ("2", "0", "-0.1", "nan", "inf")),
+        (("--budget", "0.1", "--match", "bitfit"), "--budget and --match exclude each other"),
     ],
 )
 def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -17,8 +18,8 @@ from bench.measure.flops import arithmetic_of
 from bench.record import Record
 from bench.run_pace import Pace
 from bench.store import RunStore
-from bench.suite_planning import as_cost_cell, like_run, on_card
-from bench.suite_time_table import duration
+from bench.suite_planning import Part, SuiteTime, as_cost_cell, like_run, on_card
+from bench.suite_time_table import duration, table
 from bench.task_sizes import Sizes
 from bench.workload import Work, workload
 from synthetic_run import failed, make_run
@@ -145,6 +146,65 @@ def test_more_steps_take_longer_at_their_own_pace(tmp_path: Path) -> None:
     assert (less.seconds or 0) < steps[3.0]
 
 
+# A step of full fine-tuning takes a thousand times one of the others, and a group 80 seconds beside its steps.
+SLOW, QUICK, BESIDES = 2.0, 0.002, 80.0
+
+
+def timed(record: Record) -> Record:
+    """A cost record as a group of `full` twice and three others leaves it: wall time shared evenly."""
+    assert record.cost is not None
+    full = record.cell.strategy == "full"
+    step = record.cost.step.model_copy(update={"median_seconds": SLOW if full else QUICK})
+    wall = SLOW * (39 + 35) + QUICK * 39 * 3 + BESIDES
+    update = {"cost": record.cost.model_copy(update={"step": step}), "wall_seconds": wall / 5}
+    return record.model_copy(update=update)
+
+
+def test_cost_cells_take_their_own_steps_and_a_share_of_what_their_group_took_beside_them(tmp_path: Path) -> None:
+    names = ("full", "bitfit", "layernorm", "frozen")
+    run = make_run(tmp_path / "run", strategies=names, quality=False, alter=timed)
+    cells = RunStore.open(run).manifest.cells
+    pace = Pace.read(run)
+
+    def foretold(**changes: object) -> dict[str, float]:
+        changed = [one.model_copy(update=changes) for one in cells]
+        return {part.strategy: part.seconds or 0.0 for part in like_run("made-up", changed, pace).parts}
+
+    same, shorter, longer = foretold(), foretold(rounds=1), foretold(rounds=50)
+    assert sum(same.values()) == pytest.approx(SLOW * 74 + QUICK * 39 * 3 + BESIDES)
+    assert same["full"] == pytest.approx(SLOW * 74 + BESIDES / 4)
+    assert same["frozen"] == pytest.approx(QUICK * 39 + BESIDES / 4)
+    assert shorter["full"] == pytest.approx(SLOW * (11 + 7) + BESIDES / 4)
+    assert shorter["frozen"] == pytest.approx(QUICK * 11 + BESIDES / 4)
+    assert longer["bitfit"] == pytest.approx(QUICK * 354 + BESIDES / 4)
+    frozen = [one for one in cells if one.strategy == "frozen"]
+    alone = like_run("made-up", frozen, pace)
+    assert alone.seconds == pytest.approx(QUICK * 39 + BESIDES / 4)
+    assert any(note.startswith("cost cells: steps at their own median") for note in alone.notes)
+
+
+def test_a_group_that_took_less_than_its_steps_gives_no_negative_time(tmp_path: Path) -> None:
+    def hasty(record: Record) -> Record:
+        return timed(record).model_copy(update={"wall_seconds": 0.1})
+
+    run = make_run(tmp_path / "run", strategies=("full", "frozen"), quality=False, alter=hasty)
+    cells = [one.model_copy(update={"rounds": 1}) for one in RunStore.open(run).manifest.cells]
+    found = like_run("made-up", cells, Pace.read(run)).parts
+    assert [part.seconds for part in found] == pytest.approx([SLOW * 18, QUICK * 11])
+
+
+def test_the_time_of_a_failed_cell_counts_with_its_group(tmp_path: Path) -> None:
+    def without_frozen(record: Record) -> Record:
+        return failed(timed(record)) if record.cell.strategy == "frozen" else timed(record)
+
+    run = make_run(tmp_path / "run", strategies=("full", "bitfit", "frozen"), quality=False, alter=without_frozen)
+    store = RunStore.open(run)
+    wall = sum(record.wall_seconds for record in store.latest().values())
+    found = like_run("made-up", store.manifest.cells, Pace.read(run))
+    assert found.unknown_cells == 1
+    assert found.seconds == pytest.approx(wall)
+
+
 def test_only_cells_that_are_like_it_count(tmp_path: Path) -> None:
     def without_bitfit(record: Record) -> Record:
         return failed(record) if record.cell.strategy == "bitfit" else record
@@ -157,6 +217,15 @@ def test_only_cells_that_are_like_it_count(tmp_path: Path) -> None:
     assert str(bitfit.reason).startswith("no cell like it is finished in")
     larger = [one.model_copy(update={"batch_size": 32}) for one in cells]
     assert like_run("made-up", larger, Pace.read(run)).seconds == 0
+
+
+@pytest.mark.parametrize("name", ["x[red]y", "[link=https://example.org]m", "x[/b]"])
+def test_names_are_shown_as_they_are_written(name: str) -> None:
+    part = Part(kind="quality", model=name, subject=name, strategy="full", cells=1, steps=1, seconds=1.0)
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(table(SuiteTime(suite="made-up", basis="so", parts=[part], notes=[])))
+    assert captured.get().count(name) == 2
 
 
 def run_command(*arguments: object) -> Result:

@@ -62,6 +62,20 @@ def test_every_cost_cell_is_a_benchmark_with_its_raw_times(tmp_path: Path) -> No
     assert document["machine_info"]["device_name"] == "AMD EPYC 7763"
 
 
+def test_what_differs_between_two_cells_is_in_their_names_and_parameters(tmp_path: Path) -> None:
+    asked: tuple[dict[str, object], ...] = ({"budget": 0.001}, {"budget": 0.01}, {"match": "bitfit"}, {"mask_seed": 3})
+    asked += ({"attention": "eager"}, {"gradient_checkpointing": True}, {"clip_norm": None}, {"precision": "bf16"})
+    run = make_run(tmp_path / "run", strategies=("random_uniform",), asked=asked, quality=False)
+    benchmark_export.write(run, tmp_path / "steps.json")
+    found = read(tmp_path / "steps.json")["benchmarks"]
+    assert len(found) == 2 * len(asked)
+    for field in ("name", "param"):
+        assert len({one[field] for one in found}) == len(found), field
+    assert len({json.dumps(one["params"], sort_keys=True) for one in found}) == len(found)
+    assert "random_uniform, budget 0.001 [minilm-16x64]" in {one["name"] for one in found}
+    assert {one["params"]["budget"] for one in found} == {0.001, 0.01, None}
+
+
 def without_bitfit(record: Record) -> Record:
     return failed(record) if record.cell.strategy == "bitfit" else record
 
