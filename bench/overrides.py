@@ -141,6 +141,9 @@ def settings_of(suite: Suite) -> str:
         return ""
     kept = {"strategies", "seeds", *Training.model_fields}
     found = suite.quality.model_dump(include=kept, exclude_none=True, exclude_defaults=True)
+    used = {name for one in suite.quality.strategies for name in (one, strategies.family(one))}
+    for kind in suites.RATES & found.keys():
+        found[kind] = {name: rate for name, rate in found[kind].items() if name in used}
     return ", ".join(f"{name} = {_plainly(value)}" for name, value in found.items())
 
 

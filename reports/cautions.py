@@ -28,8 +28,8 @@ def few_steps(task: Task, marks: Marks) -> tuple[str, ...]:
     if most >= FEW_STEPS:
         return ()
     return (
-        f"On {marks.named(task).text} each cell trained for {formats.count(most, 'step')} at most: too few to learn "
-        "from, so the scores say that the program runs, and nothing of the strategies.",
+        f"On {marks.named(task).text} each cell trained for {formats.count(most, 'step')} at most, fewer than anybody "
+        "fine-tunes with in earnest: the scores say that the program runs, and little of the strategies.",
     )
 
 

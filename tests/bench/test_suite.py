@@ -436,3 +436,17 @@ def test_two_budgets_in_one_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -
     text = f'name = "x"\ndescription = "x"\n{section}budget = 0.01\n{section}budget = 0.02\n'
     with pytest.raises(InputError, match="measured at two budgets in one shape"):
         suite.parse(text, "here").cells(accelerator=False)
+
+
+def test_the_settings_that_other_tasks_take_are_told_with_the_rates_of_the_run_alone() -> None:
+    chosen = suite.parse(TEXT, "here")
+    few = overrides.apply(
+        chosen, skip=None, quality={"tasks": ["cola"], "strategies": ["full", "bitfit:query"]}, cost={}, rates=None
+    )
+    told = overrides.settings_of(few)
+    assert "epochs = 2" in told
+    assert "batch_size = 8" in told
+    assert "learning_rate = full 0.0001, bitfit 0.001" in told
+    assert "strategies = full,bitfit:query" in told
+    assert "seeds = 0,1" in told
+    assert "random_uniform" not in told
