@@ -8,17 +8,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from bench import encoders, overrides
+from bench.configurations import positions
 from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.fingerprints import fingerprint
-from bench.models import (
-    TaskModel,
-    as_loaded_for,
-    build_model,
-    load_encoder,
-    load_tokenizer,
-    positions,
-)
+from bench.models import TaskModel, as_loaded_for, build_model, load_encoder, load_tokenizer
 from bench.tasks.base import HeadKind
 from strategies import delta
 from strategies.delta import DeltaInfo, Use, shown

@@ -14,10 +14,11 @@ import strategies
 from bench import cost, quality
 from bench.budget import budget_of
 from bench.cell import Cell, CostCell, Planned, QualityCell, TrialCell
+from bench.configurations import check_length
 from bench.errors import InputError
 from bench.measure.calibration import calibrate
 from bench.measure.subject import KIND, cost_config, cost_shapes
-from bench.models import check_length, shape_only
+from bench.models import shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
 from bench.runs import changed, now_utc, to_do

@@ -14,6 +14,7 @@ from bench.audit import trainable_counts
 from bench.budget import budget_of
 from bench.cards import SIZES_GIB, Card, floor_on_card
 from bench.cell import Attention, CostCell, Precision, setting_of
+from bench.configurations import check_length, positions
 from bench.encoders import Encoder
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
@@ -21,7 +22,7 @@ from bench.measure.flops import arithmetic_of
 from bench.measure.limits import Curve, Phases
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config, cost_shapes
-from bench.models import check_length, positions, shape_only
+from bench.models import shape_only
 from bench.results import MemoryPeak
 from strategies.errors import StrategyError
 from strategies.interface import Context

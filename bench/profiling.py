@@ -85,10 +85,10 @@ def profile(request: Request, say: Callable[[str], None]) -> list[Profile]:
     Raises InputError where the device or the length is not one the model can have, or memory does not suffice;
     StrategyError where a strategy does not fit the model. Profiles taken before stay.
     """
+    from bench.configurations import check_length
     from bench.environment import choose_device, prepare
     from bench.measure.subject import cost_config
     from bench.measure.trace import TraceOptions, record
-    from bench.models import check_length
     from bench.outcome import failure
 
     first = request.cells[0]

@@ -12,10 +12,11 @@ import strategies
 from bench import encoders, tasks
 from bench.batching import Encoded, encode
 from bench.cell import Cell, CostCell, QualityCell, TrainingCell
+from bench.configurations import attention_of
 from bench.environment import conditions
 from bench.fingerprints import config_fingerprint, fingerprint
 from bench.measure.subject import cost_config
-from bench.models import TOKEN_KINDS, attention_of, load_encoder
+from bench.models import TOKEN_KINDS, load_encoder
 from bench.record import TEST_PREDICTIONS, Conditions
 from bench.tasks.base import Example, Source, TaskData
 from bench.tasks.own import OwnTask

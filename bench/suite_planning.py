@@ -8,12 +8,12 @@ from pydantic import computed_field
 from bench.arithmetic import Arithmetic
 from bench.cards import Card
 from bench.cell import CostCell, Planned, TrainingCell
+from bench.configurations import check_length
 from bench.encoders import Encoder
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of
 from bench.measure.subject import cost_config
-from bench.models import check_length
 from bench.run_pace import Pace
 from bench.task_sizes import Sizes, published
 from bench.workload import Work, workload

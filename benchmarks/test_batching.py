@@ -15,7 +15,8 @@ from transformers import BatchEncoding, DataCollatorWithPadding, PreTrainedToken
 from bench.archives import default_cache_dir
 from bench.batching import Encoded, Ints, bucketed_batches, collate
 from bench.cell import QualityCell
-from bench.models import config_encoder, configure
+from bench.configurations import configure
+from bench.models import config_encoder
 from bench.session import Options, Session
 from benchmarks.pairs import paired
 

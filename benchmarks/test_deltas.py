@@ -11,8 +11,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import strategies
+from bench.configurations import configure
 from bench.encoders import TABLE
-from bench.models import TaskModel, build_model, config_encoder, configure
+from bench.models import TaskModel, build_model, config_encoder
 from strategies import delta, loading
 from strategies.interface import Context
 

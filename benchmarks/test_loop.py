@@ -27,8 +27,9 @@ import strategies
 from bench.archives import default_cache_dir
 from bench.batching import Encoded
 from bench.cell import CostCell, QualityCell
+from bench.configurations import configure
 from bench.measure.subject import random_batch
-from bench.models import TaskModel, build_model, config_encoder, configure
+from bench.models import TaskModel, build_model, config_encoder
 from bench.quality import run_quality
 from bench.scoring import task_loss
 from bench.session import Options, Session

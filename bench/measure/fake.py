@@ -17,10 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 import strategies
 from bench.budget import budget_of
 from bench.cell import CostCell, Precision
+from bench.configurations import attention_of, with_dropout
 from bench.encoders import Encoder
 from bench.errors import first_line
 from bench.measure.subject import KIND, cost_config, cost_shapes, cost_stepper, random_batch
-from bench.models import attention_of, with_dropout
 from bench.scoring import task_loss
 from bench.training import Stepper
 from strategies.interface import Context

@@ -16,17 +16,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 import strategies
 from bench.audit import trainable_counts
 from bench.cell import CostCell
+from bench.configurations import attention_of, configure
 from bench.encoders import Encoder, folder_config
 from bench.errors import InputError
-from bench.models import (
-    HEAD_PREFIX,
-    TaskModel,
-    attention_of,
-    build_model,
-    config_encoder,
-    configure,
-    shape_only,
-)
+from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, shape_only
 from bench.results import Counts
 from bench.scoring import task_loss
 from bench.tasks.base import HeadKind

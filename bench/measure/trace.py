@@ -20,6 +20,7 @@ import strategies
 from bench.audit import AuditError, wrong_selection
 from bench.budget import budget_of
 from bench.cell import CostCell
+from bench.configurations import attention_of
 from bench.device import device_of, peaks_of
 from bench.encoders import Encoder
 from bench.environment import conditions, set_matmul
@@ -27,7 +28,6 @@ from bench.fingerprints import config_fingerprint
 from bench.measure import trace_events
 from bench.measure.live import model_tensors, optimizer_tensors
 from bench.measure.subject import KIND, apply_fresh, cost_base, cost_config, cost_stepper, random_batch
-from bench.models import attention_of
 from bench.profiles import PROFILE, MemoryCurve, Profile
 from bench.training import END, Stepper
 

@@ -32,7 +32,8 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Imported here, so that tests of this folder which need no torch run where there is none.
     from transformers import BertTokenizer
 
-    from bench.models import config_encoder, configure
+    from bench.configurations import configure
+    from bench.models import config_encoder
 
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     folder.mkdir()
@@ -68,8 +69,9 @@ def _bytes() -> PreTrainedTokenizerBase:
 @pytest.fixture(scope="session")
 def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Saves a tiny model of a family, with a tokenizer of the kind the family has, and gives the folder."""
+    from bench.configurations import configure
     from bench.encoders import default_pooling
-    from bench.models import config_encoder, configure
+    from bench.models import config_encoder
 
     parent = tmp_path_factory.mktemp("families")
 
@@ -103,7 +105,8 @@ def tiny_folders(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import BertTokenizer, RobertaTokenizer
 
-    from bench.models import config_encoder, configure
+    from bench.configurations import configure
+    from bench.models import config_encoder
 
     root = tmp_path_factory.mktemp("architectures")
     roberta, distilbert = root / "tiny-roberta", root / "tiny-distilbert"

@@ -8,13 +8,14 @@ from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
 from bench.cli import app
+from bench.configurations import configure
 from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.families import Family, Member, families, find
 from bench.family_planning import fitting, largest_members, table
 from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND
-from bench.models import configure, shape_only
+from bench.models import shape_only
 from bench.planning import GIB, Question, cell_of
 
 MEMBERS = [(family, place) for family in families().values() for place in range(len(family.member))]

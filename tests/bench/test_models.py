@@ -13,10 +13,11 @@ from transformers.models.auto import modeling_auto
 from bench import encoders, harness, suite
 from bench.batching import encode
 from bench.cell import CostCell, QualityCell
+from bench.configurations import attention_of, configure, with_dropout
 from bench.encoders import default_pooling
 from bench.errors import DataError, InputError
 from bench.measure.subject import cost_base
-from bench.models import TaskModel, attention_of, build_model, config_encoder, configure, load_encoder, with_dropout
+from bench.models import TaskModel, build_model, config_encoder, load_encoder
 from bench.record import Manifest, Record
 from bench.session import Options, Session
 from bench.store import RunStore

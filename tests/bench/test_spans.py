@@ -15,8 +15,9 @@ from bench import quality, spans
 from bench.answers import words
 from bench.batching import collate
 from bench.cell import QualityCell
+from bench.configurations import configure
 from bench.errors import InputError
-from bench.models import build_model, config_encoder, configure
+from bench.models import build_model, config_encoder
 from bench.outcome import Outcome
 from bench.scoring import TaskMetrics, task_loss
 from bench.session import Options, Session

@@ -12,8 +12,9 @@ import strategies
 from bench import fitting, harness, quality
 from bench.batching import collate, epochs
 from bench.cell import QualityCell
+from bench.configurations import configure
 from bench.errors import InputError
-from bench.models import build_model, config_encoder, configure
+from bench.models import build_model, config_encoder
 from bench.outcome import Outcome, attempt
 from bench.session import Options, Session
 from bench.tasks.base import TaskData
