@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -13,34 +12,10 @@ from bench.arithmetic import Calibration
 from bench.record import CostCell, InputError, Manifest, QualityCell, Record, TrialCell
 from bench.results import CostResult, QualityResult
 from bench.store import BadLine, RunStore
+from reports.grouping import IDENTITY, OWN, POOLED, SHAPED, SIZE, by_variant, group, label
 from reports.statistics import summarize
 
 REFERENCE = "full"
-
-Key = TypeVar("Key")
-Item = TypeVar("Item")
-
-# What differs between the seeds of one strategy on one task, and what a strategy may set for itself. Every other
-# field of a quality cell belongs to the task: two values of it are two tasks, two rows of the same table never.
-POOLED = ("seed", "mask_seed")
-OWN = (
-    "learning_rate",
-    "epochs",
-    "steps",
-    "batch_size",
-    "warmup_fraction",
-    "weight_decay",
-    "clip_norm",
-    "hidden_dropout",
-    "attention_dropout",
-    "budget",
-    "match",
-)
-IDENTITY = ("kind", "model", "precision", "task", "strategy")
-# What the name of a batch shape tells of its cells.
-SHAPED = ("batch_size", "length", "attention", "gradient_checkpointing")
-# Tasks that differ in this alone are one task at several sizes: a sweep.
-SIZE = "train_examples"
 
 
 @dataclass(frozen=True)
@@ -70,9 +45,6 @@ class Timed:
         return self.record.cost if self.record is not None and self.record.status == "ok" else None
 
 
-T = TypeVar("T", Scored, Timed)
-
-
 @dataclass(frozen=True)
 class Arm:
     """One strategy on one task, over all seeds; `variant` tells apart several settings of one strategy."""
@@ -84,7 +56,7 @@ class Arm:
     @property
     def name(self) -> str:
         """The strategy, with what sets it apart where it ran at several settings."""
-        return _label(self.strategy, self.variant)
+        return label(self.strategy, self.variant)
 
     @property
     def results(self) -> list[tuple[int, QualityResult]]:
@@ -229,12 +201,6 @@ def load(folder: Path) -> Run:
     )
 
 
-def variants(cells: Sequence[QualityCell | CostCell], fields: Iterable[str]) -> list[str]:
-    """What tells each cell from the others: those of `fields` in which they differ, 'learning_rate=0.001'."""
-    differing = [name for name in fields if len({getattr(cell, name) for cell in cells}) > 1]
-    return [", ".join(f"{name}={getattr(cell, name)}" for name in differing) for cell in cells]
-
-
 def _step_seconds(store: RunStore, records: Iterable[Record]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     raw: dict[str, np.ndarray] = {}
     unreadable: list[str] = []
@@ -254,7 +220,7 @@ def _models(
     cells: Sequence[QualityCell | CostCell], latest: Mapping[str, Record], raw: Mapping[str, np.ndarray]
 ) -> tuple[Model, ...]:
     models: list[Model] = []
-    for (name, precision), own in _group(cells, lambda cell: (cell.model, cell.precision)):
+    for (name, precision), own in group(cells, lambda cell: (cell.model, cell.precision)):
         scored = [Scored(cell, latest.get(cell.key)) for cell in own if isinstance(cell, QualityCell)]
         timed = [Timed(c, latest.get(c.key), raw.get(c.key)) for c in own if isinstance(c, CostCell)]
         sized = _tasks(scored)
@@ -268,14 +234,14 @@ def _tasks(scored: Sequence[Scored]) -> list[Sweep]:
     """Every task at each setting, as a sweep of one or more sizes."""
     shared = [name for name in QualityCell.model_fields if name not in (*POOLED, *OWN, *IDENTITY, SIZE)]
     return [
-        _sweep(_label(name, variant), own)
-        for name, members in _group(scored, lambda one: one.cell.task)
-        for variant, own in _by_variant(members, shared)
+        _sweep(label(name, variant), own)
+        for name, members in group(scored, lambda one: one.cell.task)
+        for variant, own in by_variant(members, shared)
     ]
 
 
 def _sweep(name: str, scored: Sequence[Scored]) -> Sweep:
-    sizes = sorted(_group(scored, lambda one: one.cell.train_examples), key=lambda pair: pair[0] or math.inf)
+    sizes = sorted(group(scored, lambda one: one.cell.train_examples), key=lambda pair: pair[0] or math.inf)
     if len(sizes) == 1:
         return Sweep(name, (Task(name, _arms(scored)),))
     return Sweep(name, tuple(Task(f"{name} with {_amount(size, own)}", _arms(own)) for size, own in sizes))
@@ -292,8 +258,8 @@ def _amount(size: int | None, scored: Sequence[Scored]) -> str:
 def _arms(scored: Sequence[Scored]) -> tuple[Arm, ...]:
     return tuple(
         Arm(strategy, variant, tuple(own))
-        for strategy, members in _group(scored, lambda one: one.cell.strategy)
-        for variant, own in _by_variant(members, OWN)
+        for strategy, members in group(scored, lambda one: one.cell.strategy)
+        for variant, own in by_variant(members, OWN)
     )
 
 
@@ -302,9 +268,9 @@ def _shapes(timed: Sequence[Timed]) -> tuple[Shape, ...]:
     given = ("strategy", "replicate", "budget", "match", *SHAPED, *POOLED, *IDENTITY)
     rest = [name for name in CostCell.model_fields if name not in given]
     return tuple(
-        Shape(_label(place, variant), tuple(own))
-        for place, members in _group(timed, lambda one: _place(one.cell))
-        for variant, own in _by_variant(members, rest)
+        Shape(label(place, variant), tuple(own))
+        for place, members in group(timed, lambda one: _place(one.cell))
+        for variant, own in by_variant(members, rest)
     )
 
 
@@ -312,20 +278,3 @@ def _place(cell: CostCell) -> str:
     """What a cost cell is a step of, in words. Attention and checkpointing are named wherever they are asked for."""
     shape = f"{cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length} tokens"
     return f"{shape}, {cell.setting}" if cell.setting else shape
-
-
-def _label(name: str, variant: str) -> str:
-    return f"{name} [{variant}]" if variant else name
-
-
-def _by_variant(members: Sequence[T], fields: Sequence[str]) -> list[tuple[str, list[T]]]:
-    labels = dict(zip(map(id, members), variants([one.cell for one in members], fields), strict=True))
-    return _group(members, lambda one: labels[id(one)])
-
-
-def _group(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:
-    """Items by key, both in the order first met."""
-    groups: dict[Key, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.items())
