@@ -5,6 +5,7 @@ default are left out, so a field added later changes no old key. For the same re
 published, is never changed: change the suite instead.
 """
 
+import hashlib
 import json
 from typing import Annotated, Literal, Self
 
@@ -32,6 +33,11 @@ class _Cell(BaseModel):
         changed = [name for name in optional if getattr(self, name) != fields[name].default]
         pairs = (f"{name}={_canonical(getattr(self, name))}" for name in [*required, *changed])
         return " ".join([fields["kind"].default, *pairs])
+
+    @property
+    def digest(self) -> str:
+        """The beginning of the sha256 of the key, for names of files: 16 hexadecimal digits."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
 
 
 class Search(BaseModel):
@@ -173,8 +179,20 @@ class CostCell(_Cell):
     gradient_checkpointing: bool = False
 
     @property
+    def group(self) -> str:
+        """What cells timed together share: the key of everything but strategy, its size, replicate and mask seed."""
+        apart = {"strategy": "*", "replicate": 0, "mask_seed": 0, "budget": None, "match": None}
+        return self.model_copy(update=apart).key
+
+    @property
+    def step(self) -> "CostCell":
+        """The cell of the same step timed as often as by default."""
+        usual = ("rounds", "steps_per_round", "warmup_steps")
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in usual})
+
+    @property
     def setting(self) -> str:
-        """What is asked of the step beside its shape, in words: 'eager attention, checkpointing'; '' for nothing."""
+        """What `setting_of` says of the cell."""
         return setting_of(self.attention, self.gradient_checkpointing)
 
 

@@ -1,6 +1,5 @@
 """Cost cells: groups timed interleaved, then each cell weighed once in a fresh process."""
 
-import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,12 +41,6 @@ Weight = tuple[MemoryPeak | None, str | None]
 
 Count = tuple[Arithmetic | None, str | None]
 """The arithmetic of a step, or None and the reason why there is none."""
-
-
-def group_of(cell: CostCell) -> str:
-    """What cells timed together share: everything but strategy, its size, replicate and mask seed."""
-    apart = {"strategy": "*", "replicate": 0, "mask_seed": 0, "budget": None, "match": None}
-    return cell.model_copy(update=apart).key
 
 
 @dataclass(frozen=True)
@@ -96,8 +89,8 @@ def run_group(
 
 
 def snapshot_name(cell: CostCell) -> str:
-    """The file of a cell's memory snapshot: its strategy and the beginning of the sha256 of its key."""
-    return f"{slug(cell.strategy)}-{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.json.gz"
+    """The file of a cell's memory snapshot: its strategy and the digest of its key."""
+    return f"{slug(cell.strategy)}-{cell.digest}.json.gz"
 
 
 def _failed(error: Exception, forecast: Weight) -> Outcome:

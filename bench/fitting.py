@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -191,7 +190,7 @@ class CheckedDelta:
 def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path) -> CheckedDelta:
     """Write the delta, audit it on the untouched base and time swaps there; it is deleted unless deltas are kept."""
     fingerprint = session.pristine(cell).fingerprint
-    path = folder / DELTAS / f"{hashlib.sha256(cell.key.encode()).hexdigest()[:16]}.safetensors"
+    path = folder / DELTAS / f"{cell.digest}.safetensors"
     path.parent.mkdir(exist_ok=True)
     labels, budget, use = set_up.task.labels, set_up.counts.budget, _use(cell, set_up.task)
     info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget, use)

@@ -66,16 +66,11 @@ def preflight(cells: Sequence[Planned], session: Session) -> None:
         session.encoder(model)
     for trained in quality_cells:
         session.splits(trained)
-    tried = {(cell.kind, cell.model, cell.strategy, _setting(cell)): cell for cell in cells}
+    tried = {(cell.kind, cell.model, cell.strategy, getattr(cell, "setting", "")): cell for cell in cells}
     for cell in tried.values():
         _try_strategy(cell, session)
     for cell in cells:
         _check_length(cell, session)
-
-
-def _setting(cell: Planned) -> tuple[object, ...]:
-    """What a cell asks of its model beside the architecture's own way, which the model may not have."""
-    return (cell.attention, cell.gradient_checkpointing) if isinstance(cell, CostCell) else ()
 
 
 def _check_length(cell: Planned, session: Session) -> None:
@@ -177,11 +172,11 @@ def _usable(store: RunStore, *, retry_failed: bool) -> dict[str, Record]:
 
 def _groups(left: Sequence[CostCell], cells: Iterable[Planned]) -> list[list[CostCell]]:
     """The whole group of each cost cell left to do: times mean something only beside their group's."""
-    wanted = {cost.group_of(cell) for cell in left}
+    wanted = {cell.group for cell in left}
     groups: dict[str, list[CostCell]] = {}
     for cell in cells:
-        if isinstance(cell, CostCell) and cost.group_of(cell) in wanted:
-            groups.setdefault(cost.group_of(cell), []).append(cell)
+        if isinstance(cell, CostCell) and cell.group in wanted:
+            groups.setdefault(cell.group, []).append(cell)
     return list(groups.values())
 
 

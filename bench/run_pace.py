@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cell import Cell, CostCell, QualityCell, TrainingCell
-from bench.cost import group_of
 from bench.errors import InputError
 from bench.record import Record
 from bench.results import QualityResult
@@ -85,9 +84,14 @@ def _enough(wanted: int | None, bound: int | None, had: int) -> bool:
 def _alike(cell: Cell) -> str:
     """What cells share whose steps take equally long on one machine: all but seeds, rates and how much they do."""
     if isinstance(cell, CostCell):
-        fixed: dict[str, object] = {"rounds": 5, "steps_per_round": 5, "warmup_steps": 2}
-        return cell.model_copy(update=fixed | {"mask_seed": 0}).key
-    fixed = {"seed": 0, "mask_seed": 0, "learning_rate": 1.0, "warmup_fraction": 0.1, "patience": None}
+        return cell.step.model_copy(update={"mask_seed": 0}).key
+    fixed: dict[str, object] = {
+        "seed": 0,
+        "mask_seed": 0,
+        "learning_rate": 1.0,
+        "warmup_fraction": 0.1,
+        "patience": None,
+    }
     fixed |= {"epochs": None, "steps": 1, "train_examples": None, "evaluation_examples": None}
     if isinstance(cell, QualityCell):
         # What they score is scaled; of a trial nobody took the time of its scoring.
@@ -104,7 +108,7 @@ def _besides(records: Iterable[Record]) -> dict[str, float]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if isinstance(record.cell, CostCell):
-            groups.setdefault((group_of(record.cell), record.started_utc), []).append(record)
+            groups.setdefault((record.cell.group, record.started_utc), []).append(record)
     return {key: seconds for group in groups.values() for key, seconds in _shares(group).items()}
 
 

@@ -3,7 +3,6 @@
 Step times and memory are no scalars over training: they are in the report, and in traces (see `bench.profiling`).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,10 +59,8 @@ def write(run: Path, to: Path) -> Written:
     taken = next((folder for folder in folders if any(folder.glob(EVENTS))), None)
     if taken is not None:
         raise InputError(f"{taken} already holds events, and would show them twice; name another folder with --to")
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError(f"writing for TensorBoard needs {error.name}: pip install 'bitfit-bench[train]'") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     notes = []
     hyperparameters = _hyperparameters(done)
     for record, folder, values in zip(done, folders, hyperparameters, strict=True):
@@ -142,7 +139,7 @@ def _names(records: Sequence[Record]) -> list[str]:
             raise ValueError(f"{record.key} is no quality cell")
         plain.append("/".join((slug(cell.model), slug(cell.task), slug(cell.strategy), f"seed-{cell.seed}")))
     several = Counter(plain)
-    hashes = [hashlib.sha256(record.key.encode()).hexdigest()[:8] for record in records]
+    hashes = [record.cell.digest[:8] for record in records]
     return [f"{name}-{part}" if several[name] > 1 else name for name, part in zip(plain, hashes, strict=True)]
 
 

@@ -13,9 +13,6 @@ from reports.files import write_atomic
 FORMAT_VERSION = "5.3.1"
 """The version of pytest-benchmark whose layout this is."""
 TIMES = "step_seconds"
-# What tells the benchmarks of a group apart, or says how often and not what was timed.
-NOT_OF_THE_GROUP = {"strategy": "*", "replicate": 0, "mask_seed": 0, "budget": None, "match": None}
-NOT_OF_THE_GROUP |= {"rounds": 5, "steps_per_round": 5, "warmup_steps": 2}
 # What may tell two benchmarks of one model, strategy and shape apart; a name tells what is not the default.
 ASKED: tuple[str, ...] = ("precision", "attention", "gradient_checkpointing", "hidden_dropout", "attention_dropout")
 ASKED += ("clip_norm", "labels", "budget", "match", "mask_seed")
@@ -76,7 +73,7 @@ def _benchmark(store: RunStore, record: Record) -> dict[str, Any]:
     usual = {name: CostCell.model_fields[name].default for name in asked}
     apart = "".join(f", {name.replace('_', ' ')} {asked[name]}" for name in asked if asked[name] != usual[name])
     return {
-        "group": cell.model_copy(update=NOT_OF_THE_GROUP).key.replace(" strategy=*", ""),
+        "group": cell.step.group.replace(" strategy=*", ""),
         "name": f"{cell.strategy}{apart} [{cell.model}-{shape}]",
         "fullname": record.key,
         "params": {"model": cell.model, "strategy": cell.strategy, "shape": shape, "pooling": cell.pooling, **asked},

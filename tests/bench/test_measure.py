@@ -114,7 +114,7 @@ def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
 
 def test_cells_of_another_attention_or_with_checkpointing_are_no_group() -> None:
     asked: tuple[dict[str, Any], ...] = ({}, {"attention": "eager"}, {"gradient_checkpointing": True})
-    groups = [{cost.group_of(cell(name).model_copy(update=fields)) for name in ("full", "bitfit")} for fields in asked]
+    groups = [{cell(name).model_copy(update=fields).group for name in ("full", "bitfit")} for fields in asked]
     assert [len(group) for group in groups] == [1, 1, 1]
     assert len(set.union(*groups)) == 3
 
