@@ -11,14 +11,13 @@ from rich.text import Text
 
 from bench.encoders import Encoder
 from bench.families import Family
-from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
 from bench.measure.memory import forecast_peak
-from bench.planning import Question, cell_of, check
+from bench.planning import Question, Step, cell_of, check
 from strategies.errors import StrategyError
 
 
-class Largest(Frozen):
+class Largest(Step):
     """By GiB of memory the largest member of a family whose step fits; None where not even the first one does.
 
     `peak_bytes` holds the forecasts this was read from, by member; `reason` says why there are none. What lies
@@ -27,12 +26,6 @@ class Largest(Frozen):
     """
 
     family: str
-    strategy: str
-    batch_size: int
-    length: int
-    precision: str
-    attention: str | None = None
-    gradient_checkpointing: bool = False
     largest: dict[int, str | None] = Field(default_factory=dict)
     peak_bytes: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
@@ -80,15 +73,8 @@ def _largest(family: Family, question: Question, strategy: str) -> Largest:
                 count = fitting(members, needs, limit_bytes)
                 return members[count - 1].name if count else None
 
-    about: dict[str, object] = {
-        "family": family.name,
-        "strategy": strategy,
-        "batch_size": question.batch_size,
-        "length": question.length,
-        "precision": question.precision,
-        "attention": question.attention,
-        "gradient_checkpointing": question.gradient_checkpointing,
-    }
+    step = cell_of(question, question.encoders[0], strategy).model_dump(include=set(Step.model_fields))
+    about: dict[str, object] = {"family": family.name, **step}
     try:
         names = {limit: largest(size) for limit, size in question.usable_bytes.items()}
     except NoShapesError as error:
@@ -117,7 +103,6 @@ def table(family: Family, answers: Sequence[Largest], question: Question) -> Gro
     for one in answers:
         if one.reason is None:
             drawn.add_row(one.strategy, *(name or "none" for name in one.largest.values()))
-    kernels = "an accelerator's" if question.accelerator else "a CPU's"
     series = ", ".join(encoder.name for encoder in question.encoders)
     parts: list[RenderableType] = [
         Text(f"{family.name}: largest member at {question.step}, by GiB of memory", style="bold"),
@@ -126,10 +111,7 @@ def table(family: Family, answers: Sequence[Largest], question: Question) -> Gro
         *(Text(note) for one in answers if one.reason is None for note in _left_out(one)),
         Text(),
         Text(f"The family: {series}; {family.source}, grade {family.grade}."),
-        Text(
-            f"Forecast from shapes, with {kernels} kernels; {question.reserve_gib:g} GiB of each limit are left to "
-            "what is no tensor."
-        ),
+        Text(f"{question.basis}."),
     ]
     return Group(*parts)
 

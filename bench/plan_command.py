@@ -79,8 +79,9 @@ def plan(
     """Forecast what a training step needs and what fits: no accelerator and no weights."""
     card = None if gpu is None else cards.find(gpu)
     asked = Asked(
-        models, family, strategies, shape, precision, match, budget, card, limits, reserve, attention, checkpointing,
-        on_cpu, as_json, suite, like, train_examples, tokens,
+        models=models, family=family, strategies=strategies, shape=shape, precision=precision, match=match,
+        budget=budget, card=card, limits=limits, reserve=reserve, attention=attention, checkpointing=checkpointing,
+        on_cpu=on_cpu, as_json=as_json, suite=suite, like=like, train_examples=train_examples, tokens=tokens,
     )  # fmt: skip
     _check(asked)
     if suite is not None:

@@ -61,12 +61,30 @@ class Question:
         return ", ".join(filter(None, (f"{self.batch_size}x{self.length}", self.precision, setting)))
 
     @property
+    def basis(self) -> str:
+        """What the answers rest on, in a sentence without its full stop."""
+        kernels = "an accelerator's" if self.accelerator else "a CPU's"
+        kept = f"{self.reserve_gib:g} GiB of each limit are left to what is no tensor"
+        return f"Forecast from shapes, with {kernels} kernels; {kept}"
+
+    @property
     def usable_bytes(self) -> dict[int, int]:
         """Of each limit what tensors may take."""
         return {limit: round((limit - self.reserve_gib) * GIB) for limit in self.limits_gib}
 
 
-class Plan(Frozen):
+class Step(Frozen):
+    """The step that an answer is about."""
+
+    strategy: str
+    batch_size: int
+    length: int
+    precision: str
+    attention: str | None = None
+    gradient_checkpointing: bool = False
+
+
+class Plan(Step):
     """What a step of one encoder and strategy needs, and by GiB of memory the largest shapes that fit.
 
     `largest_batch` is at the length asked for, `longest` at the batch; 0 says that not even one example, or the
@@ -77,12 +95,6 @@ class Plan(Frozen):
     """
 
     model: str
-    strategy: str
-    batch_size: int
-    length: int
-    precision: str
-    attention: str | None = None
-    gradient_checkpointing: bool = False
     encoder_trainable: int | None
     encoder_total: int
     memory: MemoryPeak | None

@@ -31,12 +31,11 @@ def tables(plans: Sequence[Plan], question: Question) -> Group:
         parts += [_fits([(one.strategy, one.longest) for one in own if one.memory]), Text()]
         parts += [Text(f"no forecast: {one.reason}") for one in own if one.memory is None]
         parts += [Text(note) for one in own for note in _doubts(one)]
-    kernels = "an accelerator's" if question.accelerator else "a CPU's"
-    reserve = f"{question.reserve_gib:g} GiB of each limit are left to what is no tensor"
+    basis = f"{question.basis}."
     if question.card is not None:
         sheet = f"{question.card.source}, grade {question.card.grade}"
-        reserve += f". Floors take its peak rates ({sheet}), which no program reaches"
-    return Group(*parts, Text(f"Forecast from shapes, with {kernels} kernels; {reserve}."))
+        basis += f" Floors take its peak rates ({sheet}), which no program reaches."
+    return Group(*parts, Text(basis))
 
 
 def _needs(plans: Sequence[Plan]) -> Table:

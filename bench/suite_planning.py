@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 from pydantic import computed_field
 
 from bench.arithmetic import Arithmetic
-from bench.cards import Card
-from bench.cell import CostCell, Planned, TrainingCell
+from bench.cards import Card, floor_on_card
+from bench.cell import Cell, CostCell, Planned, TrainingCell
 from bench.configurations import check_length
 from bench.encoders import Encoder
 from bench.frozen import Frozen
@@ -25,7 +25,8 @@ FindEncoder = Callable[[str], Encoder]
 class Part(Frozen):
     """What the cells of one model, subject and strategy take together.
 
-    `subject` is a task, or the shape of cost cells. `steps` and `seconds` are None where `reason` says why.
+    `subject` is a task, or the shape and setting of cost cells. `steps` and `seconds` are None where `reason` says
+    why.
     """
 
     kind: Literal["cost", "quality", "trial"]
@@ -82,12 +83,13 @@ def on_card(
         if key not in counted:
             counted[key] = _count(cell, find(cell.model))
         arithmetic, reason = counted[key]
-        rate = card.rate(cell.precision)
-        if arithmetic is None or rate is None:
-            return Estimate(None, reason or f"no {cell.precision} rate is known of {card.name}")
-        step = arithmetic.floor(rate, card.bytes_per_second).seconds
-        forward = arithmetic.forward_flops / cell.batch_size / rate
-        return Estimate((work.steps or 0) * step + (work.scored or 0) * forward)
+        if arithmetic is None:
+            return Estimate(None, reason)
+        step, reason = floor_on_card(arithmetic, card, cell.precision)
+        if step is None:
+            return Estimate(None, reason)
+        forward = step.compute_seconds * arithmetic.forward_flops / arithmetic.flops / cell.batch_size
+        return Estimate((work.steps or 0) * step.seconds + (work.scored or 0) * forward)
 
     long = "max_length" if tokens is None else f"{tokens} tokens"
     less = "; shorter texts take less, and --tokens says how long they are" if tokens is None else ""
@@ -166,10 +168,16 @@ def _parts(works: Sequence[Work], estimate: Callable[[Work], Estimate]) -> list[
     found: dict[tuple[str, str, str, str], list[tuple[Work, Estimate]]] = {}
     for work in works:
         cell = work.cell
-        subject = f"{cell.batch_size}x{cell.length}" if isinstance(cell, CostCell) else cell.task
         known = estimate(work) if work.steps is not None else Estimate(None, work.reason)
-        found.setdefault((cell.kind, cell.model, subject, cell.strategy), []).append((work, known))
+        found.setdefault((cell.kind, cell.model, _subject(cell), cell.strategy), []).append((work, known))
     return [_part(together) for together in found.values()]
+
+
+def _subject(cell: Cell) -> str:
+    """The task of a cell that trains, else what it is a step of."""
+    if not isinstance(cell, CostCell):
+        return cell.task
+    return ", ".join(filter(None, (f"{cell.batch_size}x{cell.length}", cell.setting)))
 
 
 def _part(together: Sequence[tuple[Work, Estimate]]) -> Part:
@@ -180,7 +188,7 @@ def _part(together: Sequence[tuple[Work, Estimate]]) -> Part:
     return Part(
         kind=cell.kind,
         model=cell.model,
-        subject=f"{cell.batch_size}x{cell.length}" if isinstance(cell, CostCell) else cell.task,
+        subject=_subject(cell),
         strategy=cell.strategy,
         cells=sum(work.count for work, _ in together),
         steps=None if None in steps else sum(filter(None, steps)),

@@ -276,3 +276,10 @@ def test_bad_questions(arguments: tuple[str, ...], said: str) -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_settings_of_a_step_are_told_apart(tiny: Encoder) -> None:
+    cell = CostCell(model="tiny", strategy="frozen", batch_size=1, length=8)
+    cells = [cell, cell.model_copy(update={"attention": "eager", "gradient_checkpointing": True})]
+    found = on_card("made-up", cells, find("T4"), lambda _: tiny)
+    assert [part.subject for part in found.parts] == ["1x8", "1x8, eager attention, checkpointing"]
