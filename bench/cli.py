@@ -34,7 +34,6 @@ TRAINING = frozenset(
 # Two processes that wait for each other by spinning slow both down many times; read by OpenMP when torch loads.
 QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
-
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/embedded-20260101T000000Z.")]
 
 

@@ -234,6 +234,7 @@ class AcceleratorDevice:
         return begin.elapsed_time(end) / 1000
 
 
+@functools.cache
 def device_of(device: torch.device) -> Device:
     """The door to `device`."""
     return CpuDevice() if device.type == "cpu" else AcceleratorDevice(device)

@@ -141,11 +141,15 @@ class Display:
     def advance(self, what: str, share: float, loss: float | None) -> None:
         """Show how far the current cell is; redrawn ten times a second at most."""
         now = time.monotonic()
+        redraw = loss is not None or now - self._shown > REDRAW_SECONDS
+        say = not self._console.is_terminal and now - self._said > SAY_SECONDS
+        if not redraw and not say:
+            return
         text = f"{self._current}: {what} {share:.0%}" + (f" loss {loss:.3f}" if loss is not None else "")
-        if loss is not None or now - self._shown > REDRAW_SECONDS:
+        if redraw:
             self._shown = now
             self._update(text)
-        if not self._console.is_terminal and now - self._said > SAY_SECONDS:
+        if say:
             self._say(text)
 
     def finish(self, record: Record) -> None:

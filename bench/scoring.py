@@ -197,8 +197,8 @@ def score(
 
     Raises FloatingPointError where logits are not finite.
     """
-    batches = forward(model, encoded, encoded.rows_of(examples), autocast, batch_size, on_share)
-    loss, pieces = _run(batches, encoded, encoded.rows_of(examples), kind)
+    rows = encoded.rows_of(examples)
+    loss, pieces = _run(forward(model, encoded, rows, autocast, batch_size, on_share), encoded, rows, kind)
     predictions = np.concatenate([piece[0] for piece in pieces])
     references = np.concatenate([piece[1] for piece in pieces])
     if encoded.windows is not None:

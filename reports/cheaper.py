@@ -62,7 +62,7 @@ def _reference(cost: Cost, calibrations: Sequence[Calibration]) -> str:
         return f"The reference. {_uncounted(cost)}"
     forward = formats.plain_ratio(counted.forward_flops / counted.flops)
     texts = [f"The reference: {formats.flops(counted.flops)} a step, {forward} of it forward"]
-    rate = _products_rate(cost, calibrations)
+    rate, _ = _rates(cost, calibrations)
     achieved = counted.flops / cost.median_seconds
     if rate is None:
         texts.append(f"It achieves {formats.flops(achieved)}/s; the machine's own rate was not measured")
@@ -201,8 +201,9 @@ def _uncounted(cost: Cost) -> str:
     return f"Its arithmetic was not counted ({reason or 'the record is from before it was'})"
 
 
-def _products_rate(cost: Cost, calibrations: Sequence[Calibration]) -> float | None:
-    return machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)[0]
+def _rates(cost: Cost, calibrations: Sequence[Calibration]) -> tuple[float | None, float | None]:
+    """What the machine that timed a cell does a second: operations of large products, and copied bytes."""
+    return machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)
 
 
 def _floor(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibration]) -> tuple[Floor | None, str | None]:
@@ -267,7 +268,7 @@ def _speed_cells(cost: Cost, counted: Arithmetic, calibrations: Sequence[Calibra
     seconds = cost.median_seconds
     if seconds is None:
         return (Cell(formats.MISSING),) * 4
-    rate, copies = machine_rates(taken_on(calibrations, cost.timed.record), cost.timed.cell.precision)
+    rate, copies = _rates(cost, calibrations)
     used = "" if rate is None else formats.percent(counted.utilisation(seconds, rate))
     speed = Cell(f"{formats.flops(counted.flops / seconds)}/s", used)
     copied = "" if copies is None else formats.percent(counted.moved_bytes / seconds / copies)

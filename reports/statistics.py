@@ -80,7 +80,7 @@ class Difference:
             return "one shared seed gives no interval"
         if self.interval.includes(0.0):
             return "the interval includes 0"
-        return "so few seeds agree by chance" if self.interval.half_width == 0 and self.n < FEW else None
+        return "so few seeds may agree by chance" if self.interval.half_width == 0 and self.n < FEW else None
 
 
 @dataclass(frozen=True)

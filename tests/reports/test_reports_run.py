@@ -315,6 +315,6 @@ def test_a_few_seeds_that_agree_to_the_last_digit_decide_nothing(tmp_path: Path)
 
     plan = Plan(strategies=("full", "bitfit"), tasks=("ratings",), cost=False, alter=alter)
     assert (
-        "Undecided, since so few seeds agree by chance: 0.200 below"
+        "Undecided, since so few seeds may agree by chance: 0.200 below"
         in words(make_run(tmp_path / "run", plan))["bitfit"]
     )
