@@ -168,7 +168,7 @@ def _memory(cost: Cost, full: Cost | None) -> list[str]:
     ratio = "" if cost.memory_ratio is None else f"It holds {formats.plain_ratio(cost.memory_ratio)} of the memory: "
     texts = _largest(cost)
     if texts:
-        held = [f"{ratio or 'Memory: '}of a peak of {formats.size(cost.peak_bytes)}, {_join(texts)}"]
+        held = [f"{ratio or 'Memory: '}a peak of {formats.size(cost.peak_bytes)}, of which {_join(texts)}"]
     else:
         held = [f"{ratio}{formats.size(cost.peak_bytes)} at its peak"] if ratio else []
     return held + _kept(cost, full)
@@ -181,7 +181,7 @@ def _largest(cost: Cost) -> list[str]:
     sizes = {kind: cost.result.memory.attribution.parts[kind] for kind in KINDS}
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
     peak = cost.result.memory.peak_allocated_bytes
-    return [f"{KINDS[kind]} are {formats.size(sizes[kind])}" for kind in largest if sizes[kind] >= 0.05 * peak]
+    return [f"{formats.size(sizes[kind])} {KINDS[kind]}" for kind in largest if sizes[kind] >= 0.05 * peak]
 
 
 def _kept(cost: Cost, full: Cost | None) -> list[str]:

@@ -149,7 +149,7 @@ def test_what_is_left_of_a_peak_is_named_where_it_was_attributed(tmp_path: Path)
         return record.model_copy(update={"cost": cost.model_copy(update={"memory": memory})})
 
     text = texts(make_run(tmp_path / "run", replace(PLAN, alter=changed("bitfit", attributed))))["bitfit"]
-    assert "0.60 of the memory: of a peak of 211 MiB, weights are 106 MiB. The forward pass leaves" in text
+    assert "0.60 of the memory: a peak of 211 MiB, of which 106 MiB weights. The forward pass leaves" in text
 
 
 @pytest.mark.parametrize(
