@@ -31,7 +31,13 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
 ]
 
 
-TAKES_COORDINATES = [*SUBSETS, "random_uniform:embeddings", "bitfit+random_uniform", "random_uniform+bf16"]
+TAKES_COORDINATES = [
+    *SUBSETS,
+    "random_uniform:embeddings",
+    "random_rowcol:embeddings",
+    "bitfit+random_uniform",
+    "random_uniform+bf16",
+]
 
 
 @pytest.fixture(autouse=True)
