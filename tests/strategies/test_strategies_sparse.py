@@ -82,6 +82,47 @@ def test_drawn_rows_or_columns_are_whole_but_for_the_last(
         assert (lengths[:-1] == length).all()
 
 
+def test_drawn_lines_and_their_orientation_are_uniform_over_matrices_and_seeds() -> None:
+    shapes = {"wide": (6, 30), "tall": (30, 6), "square": (12, 12)}
+    # A quarter of each matrix: three lines of the square one, of the others one and a half or seven and a half.
+    rows_of = dict.fromkeys(shapes, 0)
+    hits = {
+        (name, axis): np.zeros(shape[axis == "column"]) for name, shape in shapes.items() for axis in ("row", "column")
+    }
+    pairs = np.zeros((2, 2))
+    for seed in range(2000):
+        drawn = draw.rows_or_columns(np.random.default_rng(seed), shapes, 126)
+        for name, (_, columns) in shapes.items():
+            axis = drawn[name].axis
+            assert axis is not None
+            rows_of[name] += axis == "row"
+            flat = drawn[name].indices
+            hits[name, axis][np.unique(flat // columns if axis == "row" else flat % columns)] += 1
+        pairs[int(drawn["wide"].axis == "row"), int(drawn["tall"].axis == "row")] += 1
+    for rows in rows_of.values():
+        # A fair coin: 1000 of 2000, with a standard deviation of 22; each matrix has its own.
+        assert abs(rows - 1000) < 5 * 22.4
+    assert np.abs(pairs - 500).max() < 5 * 19.4
+    for counted in hits.values():
+        expected = counted.mean()
+        # Each line is as likely as any other; drawn without replacement, it varies less than a binomial would.
+        assert np.abs(counted - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("way", [draw.uniform, draw.rows_or_columns])
+def test_another_seed_draws_something_else_and_the_same_seed_the_same(way: Callable[..., dict[str, Drawn]]) -> None:
+    shapes = {f"layer{i}": (40, 30) for i in range(4)}
+
+    def coordinates(seed: int) -> dict[str, list[int]]:
+        drawn = way(np.random.default_rng(seed), shapes, 480)
+        return {name: part.indices.tolist() for name, part in drawn.items()}
+
+    found = [coordinates(seed) for seed in range(20)]
+    assert found == [coordinates(seed) for seed in range(20)]
+    assert all(one[name] != other[name] for one, other in itertools.combinations(found, 2) for name in shapes)
+    assert all(len({tuple(one[name]) for name in shapes}) == len(shapes) for one in found), "each matrix has its own"
+
+
 @given(sizes=st.lists(st.integers(1, 1000), min_size=1, max_size=8), count=st.integers(0, 1000))
 def test_shares_are_exact_and_within_one_of_proportion(sizes: list[int], count: int) -> None:
     assume(count <= sum(sizes))
