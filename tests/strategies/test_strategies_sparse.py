@@ -3,7 +3,7 @@
 import copy
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
@@ -392,7 +394,67 @@ def test_nothing_of_a_step_outlives_it(tiny_model: TinyModel, tiny_batch: dict[s
         gc.enable()
 
 
-def test_no_dense_gradient_and_no_gradient_of_frozen_weights_exists(
+class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the shapes of all tensors that are made, views of others and what is written in place left out."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:
+                self.shapes.add(tuple(tensor.shape))
+        return out
+
+
+def made_in_the_shape_of(matrices: Iterable[tuple[int, ...]], backward: Callable[[], None]) -> set[tuple[int, ...]]:
+    """Shapes of whole matrices, either way round, in which `backward` makes a tensor."""
+    either = {way for shape in matrices for way in (shape, shape[::-1])}
+    with Made() as made:
+        backward()
+    return {shape for shape in made.shapes if shape in either}
+
+
+@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("family", ["bert", "albert", "distilbert", "gpt2"])
+def test_where_the_gradient_is_taken_at_coordinates_no_dense_one_is_ever_made(
+    name: str,
+    family: str,
+    tiny_model: TinyModel,
+    tiny_batch: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sparse, "DENSE_SHARE", 1.0)
+    made = {}
+    for one in (name, "random_uniform_dense"):
+        # Its head has no matrix of the width by the width, as that of a classification may have.
+        base = tiny_model(family, "tagging").eval()
+        shapes = {name: tuple(parameter.shape) for name, parameter in base.named_parameters()}
+        applied = apply(one, base)
+        matrices = [shapes[weight] for weight in applied.expected.changes]
+        loss = applied.model(**tiny_batch).square().sum()
+        made[one] = made_in_the_shape_of(matrices, loss.backward)
+    assert made.pop("random_uniform_dense"), "which the reference does make"
+    assert made == {name: set()}
+
+
+@pytest.mark.parametrize(("count", "dense"), [(1, False), (20, False), (21, True)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_dense_product_is_made_only_above_one_in_a_hundred_coordinates(
+    count: int, dense: bool, transposed: bool
+) -> None:
+    layer = Conv1D(nf=50, nx=40) if transposed else nn.Linear(50, 40)  # type: ignore[no-untyped-call]
+    drawn = draw.uniform(np.random.default_rng(0), {"w": (40, 50)}, count)["w"]
+    out = SparseLinear(layer, drawn)(torch.ones(7, 40 if transposed else 50, requires_grad=True) * 2)
+    assert bool(made_in_the_shape_of([(40, 50)], out.sum().backward)) == dense
+
+
+def test_only_the_values_and_the_head_have_a_gradient_after_a_step(
     tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
 ) -> None:
     applied = apply("random_uniform", tiny_model("bert"))
