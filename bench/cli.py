@@ -47,7 +47,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in TRAINING:
             raise
-        _refuse(f"this command needs {error.name}: pip install 'bitfit-bench[train]'")
+        _refuse(f"this command needs {error.name}: pip install -c constraints.txt '.[train]'")
 
 
 def _refuse(why: str) -> NoReturn:

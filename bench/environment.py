@@ -1,5 +1,6 @@
 """The machine and the code a measurement was made with."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -18,6 +19,8 @@ from bench.record import Conditions
 ROOT = Path(__file__).resolve().parents[1]
 MEASURING = ("bench", "strategies")
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "scikit-learn", "scipy", "numpy")
+# Packages of extras that can change a number, told of where they are installed.
+OPTIONAL = ("peft",)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -90,6 +93,9 @@ def conditions(
 def versions() -> dict[str, str]:
     """Versions of the packages that can change a number; torch's own string tells its build."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in OPTIONAL:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
     return found | {"bitfit-bench": __version__, "torch": torch.__version__}
 
 

@@ -22,6 +22,7 @@ from bench.measure.subject import counts
 from bench.measure.swap import swap_seconds
 from bench.models import TaskModel, build_model
 from bench.outcome import Outcome
+from bench.profiles import slug
 from bench.results import Checkpoints, Counts, CurvePoint
 from bench.scoring import Predictions, Scored, TaskMetrics, predict, score, task_loss
 from bench.session import Session, Splits
@@ -190,7 +191,7 @@ class CheckedDelta:
 def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path) -> CheckedDelta:
     """Write the delta, audit it on the untouched base and time swaps there; it is deleted unless deltas are kept."""
     fingerprint = session.pristine(cell).fingerprint
-    path = folder / DELTAS / f"{cell.digest}.safetensors"
+    path = folder / DELTAS / f"{slug(f'{cell.task}-{cell.strategy}-seed{cell.seed}')}-{cell.digest}.safetensors"
     path.parent.mkdir(exist_ok=True)
     labels, budget, use = set_up.task.labels, set_up.counts.budget, _use(cell, set_up.task)
     info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget, use)

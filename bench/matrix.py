@@ -58,8 +58,7 @@ def quality_cells(section: Quality, where: str, folders: Folders) -> list[Qualit
         layers = [section, *filter(None, (section.model.get(model), section.task.get(task)))]
         for sized in _at_sizes({"pooling": pooling[model]} | _settings(layers, where)):
             settings = sized | {"model": model, "task": task, "seed": seed}
-            for name in names:
-                rate = _rate(section, layers, name, where)
+            for name, rate in _rates(section, layers, names, where).items():
                 cells += [_quality_cell(settings | drawn, name, rate) for drawn in _draws(section, name, seed)]
     _check_budgets(cells)
     return cells
@@ -134,12 +133,33 @@ def _check_budgets(cells: list[QualityCell]) -> None:
             )
 
 
-def _rate(section: Quality, layers: list[Training], strategy: str, where: str) -> float | Search:
+def _rates(section: Quality, layers: list[Training], names: list[str], where: str) -> dict[str, float | Search]:
+    """The learning rate of each strategy, or the search for it. Raises InputError that names all that have neither."""
+    found = {name: _rate(section, layers, name) for name in names}
+    lacking = [name for name, rate in found.items() if rate is None]
+    if not lacking:
+        return {name: rate for name, rate in found.items() if rate is not None}
+    missing = (
+        f"no learning rate for {'strategy' if len(lacking) == 1 else 'strategies'} {', '.join(map(repr, lacking))}"
+    )
+    if any(layer.search for layer in layers):
+        lines = ", ".join(f"{name!r} = [1e-3, 3e-3, 1e-2]" for name in lacking)
+        raise InputError(f"{missing}; {where} searches the rates of others, so add to its search: {lines}")
+    raise InputError(f"{missing}; set {' '.join(f'--learning-rate {name}=1e-3' for name in lacking)}")
+
+
+def rated_as(strategy: str) -> tuple[str, ...]:
+    """The names under which a rate of a strategy is looked for, in this order."""
+    plain = strategies.unstored(strategy)
+    return strategy, strategies.family(strategy), plain, strategies.family(plain)
+
+
+def _rate(section: Quality, layers: list[Training], strategy: str) -> float | Search | None:
     """The learning rate of a strategy, or the search for it: what the last layer that names the strategy says.
 
-    A strategy with an argument that no layer names goes by its stem. Raises InputError where there is neither.
+    None where there is neither a rate nor a search.
     """
-    for name in (strategy, strategies.family(strategy)):
+    for name in rated_as(strategy):
         for layer in reversed(layers):
             fixed = {strategies.canonical(key): rate for key, rate in layer.learning_rate.items()}
             searched = {strategies.canonical(key): rates for key, rates in layer.search.items()}
@@ -148,10 +168,4 @@ def _rate(section: Quality, layers: list[Training], strategy: str, where: str) -
             if name in searched:
                 rates = tuple(sorted(searched[name]))
                 return Search(method=section.search_method, rates=rates, seeds=tuple(section.search_seeds))
-    if any(layer.search for layer in layers):
-        hint = (
-            f"{where} searches the rates of others, so add one line to its search: {strategy!r} = [1e-3, 3e-3, 1e-2]"
-        )
-    else:
-        hint = f"set one with --learning-rate {strategy}=1e-3"
-    raise InputError(f"no learning rate for strategy {strategy!r}; {hint}")
+    return None

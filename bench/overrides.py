@@ -7,7 +7,7 @@ from reprlib import repr as shown
 from typing import Any, get_args
 
 import strategies
-from bench import encoders
+from bench import encoders, matrix
 from bench import suite as suites
 from bench.cell import Attention, Precision
 from bench.errors import InputError
@@ -143,10 +143,11 @@ def settings_of(suite: Suite) -> str:
         return ""
     kept = {"strategies", "seeds", "mask_seeds", *Training.model_fields}
     found = suite.quality.model_dump(include=kept, exclude_none=True, exclude_defaults=True)
-    used = {name for one in suite.quality.strategies for name in (one, strategies.family(one))}
+    rated = {name for kind in RATES & found.keys() for name in found[kind]}
+    used = {next((name for name in matrix.rated_as(one) if name in rated), one) for one in suite.quality.strategies}
     for kind in RATES & found.keys():
         found[kind] = {name: rate for name, rate in found[kind].items() if name in used}
-    return ", ".join(f"{name} = {_plainly(value)}" for name, value in found.items())
+    return ", ".join(f"{name} = {_plainly(value)}" for name, value in found.items() if value != {})
 
 
 def _plainly(value: object) -> str:

@@ -85,7 +85,9 @@ def predict(
         results = _results(loaded.model, info, use, base, texts)
         loaded.remove()
         if results is None:
-            raise InputError(f"the delta {path} predicts what is not a finite number: its training went astray")
+            raise InputError(
+                f"the delta {path} predicts what is not a finite number: its training went astray, or it is damaged"
+            )
         found += [Prediction(path, info, text, result) for text, result in zip(texts, results, strict=True)]
     return found
 
@@ -153,11 +155,13 @@ def _answers(best: Sequence[Any], windows: Windows, use: Use) -> list[Result]:
 
 
 def table(predictions: Sequence[Prediction]) -> Table:
-    """Predictions for people."""
+    """Predictions for people; the name of the file where two deltas are of one task and strategy."""
     grid = Table(box=box.SIMPLE_HEAD)
-    for title in ("task", "strategy", "text", "prediction"):
+    told = {(one.delta, one.info.task, one.info.strategy) for one in predictions}
+    alike = len({(task, strategy) for _, task, strategy in told}) < len(told)
+    for title in (*(["delta"] if alike else []), "task", "strategy", "text", "prediction"):
         grid.add_column(title, overflow="fold")
     for one in predictions:
         cells = (one.info.task, one.info.strategy, " | ".join(one.text), one.words())
-        grid.add_row(*(Text(escaped(cell)) for cell in cells))
+        grid.add_row(*(Text(escaped(cell)) for cell in (*([one.delta.name] if alike else []), *cells)))
     return grid

@@ -13,6 +13,7 @@ from reports.machine import bytes_a_second, taken_on
 from reports.palette import label
 from reports.parts import CheaperPart, Sentence
 from reports.run import REFERENCE, Shape
+from reports.statistics import UNUSABLE_FLOOR
 from reports.table import Cell, Column, Table, bars
 from reports.verdict import Cost, place, shape_costs
 
@@ -148,6 +149,8 @@ def _beyond(cost: Cost, arithmetic: float, moved: float) -> list[str]:
     if cost.ratio is None or cost.ratio.interval is None:
         return []
     floor = cost.ratio.floor
+    if floor is not None and floor > UNUSABLE_FLOOR:
+        return [f"With a noise floor of {formats.floor(floor)} the measured ratio decides nothing"]
     if arithmetic > 0 and floor is not None and abs(math.log(cost.ratio.value / arithmetic)) <= floor:
         return ["Measured and counted are the same within the noise"]
     if cost.ratio.interval.includes(arithmetic):

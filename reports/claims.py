@@ -4,14 +4,14 @@ The claims and their figures are those of BitFit (Ben Zaken et al., ACL 2022, ar
 averages over GLUE's development sets with BERT-base. The figures are recalled, not read from the paper.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.metrics import Metric
 from bench.results import QualityResult
 from reports import formats
 from reports.formats import metric
-from reports.run import Model, Task
+from reports.run import Arm, Model, Task
 from reports.sentences import Marks
 from reports.statistics import Difference, Interval
 from reports.table import Cell, Column, Table
@@ -88,8 +88,12 @@ def claims_table(model: Model, marks: Marks) -> Table | None:
 
 
 def _lead(claim: Claim, task: Task) -> Difference | None:
-    """By how much the first strategy is ahead of the second on a task; None where they share no seed."""
-    first, second = best_arm(task, claim.first), best_arm(task, claim.second)
+    """By how much the first strategy is ahead of the second on a task; None where they share no seed.
+
+    Those of another size than the study's do not count.
+    """
+    sized = replace(task, arms=tuple(filter(_has_usual_size, task.arms)))
+    first, second = best_arm(sized, claim.first), best_arm(sized, claim.second)
     if first is None or second is None or task.headline is None:
         return None
     found = against(first, second, _gap if claim.of_gap else _score, metric(task.headline))
@@ -98,6 +102,11 @@ def _lead(claim: Claim, task: Task) -> Difference | None:
         return found
     turned = None if found.interval is None else Interval(-found.interval.high, -found.interval.low)
     return Difference(-found.mean, turned, found.n)
+
+
+def _has_usual_size(arm: Arm) -> bool:
+    """Whether a strategy trains as many numbers as the study had it train: random subsets as many as BitFit."""
+    return all(one.cell.budget is None and one.cell.match in (None, "bitfit") for one in arm.cells)
 
 
 def _cell(claim: Claim, lead: Difference | None, task: Task) -> Cell:

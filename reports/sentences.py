@@ -114,6 +114,8 @@ def _difference(score: Score, name: Named, *, first: bool) -> str:
     if headline.higher_is_better is False and found.decided:
         notes.insert(0, "worse" if found.mean > 0 else "better")
     against = " full fine-tuning" if first else ""
+    if found.mean == 0:
+        return f"{f'equal to{against}' if first else 'equal'} on {name.spelled(*notes)}"
     return f"{_amount(headline, found, unit=first)} {side}{against} on {name.spelled(*notes)}"
 
 

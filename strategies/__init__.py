@@ -22,6 +22,7 @@ from strategies.naming import (
     parse,
     selection,
     sentence,
+    unstored,
 )
 from strategies.table import GROUPS, ROLES, TABLE
 
@@ -45,6 +46,7 @@ __all__ = [
     "resolve",
     "selection",
     "sentence",
+    "unstored",
 ]
 
 
@@ -77,6 +79,6 @@ def _apply(part: Part, model: nn.Module, context: Context) -> Applied:
     except ModuleNotFoundError as error:
         if not part.entry.extra:
             raise
-        raise StrategyError(f"it needs {error.name}: pip install 'bitfit-bench[{part.entry.extra}]'") from None
+        raise StrategyError(f"it needs {error.name}: pip install -c constraints.txt '.[{part.entry.extra}]'") from None
     apply: Apply = module.apply
     return apply(model, context, part.argument)

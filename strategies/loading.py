@@ -124,6 +124,9 @@ def merge(
             f"the delta {path} cannot be merged: what {prepared.info.strategy!r} inserts has no equal among the "
             "encoder's own tensors; use it as a delta"
         )
+    broken = next((name for name, change in delta.read(path)[1].items() if not change.values.isfinite().all()), None)
+    if broken is not None:
+        raise StrategyError(f"the delta {path} cannot be merged: {broken} holds values that are no finite numbers")
     model = prepared.apply()
     prepared.merge()
     return model, prepared.info

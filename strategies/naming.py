@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from strategies.errors import StrategyError
-from strategies.table import STORES, SUBSET, TABLE, Entry
+from strategies.table import STORES, SUBSET, TABLE, WRAPPED, Entry
 
 _LAYERS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?")
 _NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -111,6 +111,11 @@ def sentence(name: str) -> str:
     return " ".join(_sentence(part) for part in parse(name))
 
 
+def unstored(name: str) -> str:
+    """`name` without what stores the frozen rest, which trains nothing. Raises StrategyError where it is unknown."""
+    return "+".join(str(part) for part in parse(name) if part.entry.order != STORES)
+
+
 def is_random(name: str) -> bool:
     """Whether it draws coordinates or first values, so that a mask seed makes sense."""
     return any(part.entry.random for part in parse(name))
@@ -143,7 +148,8 @@ def _part(text: str, name: str) -> Part:
     """One strategy of `name`."""
     stem = _stem(text)
     if stem not in TABLE:
-        raise StrategyError(f"unknown strategy {stem!r}{_nearest(stem, TABLE)}")
+        within = "" if stem == name or not name else f" in {name!r}"
+        raise StrategyError(f"unknown strategy {stem!r}{within}{_nearest(stem, TABLE)}")
     body, at, layers = text.removeprefix(stem).partition("@")
     argument = Argument(layers=_layers(layers, stem, name) if at else None)
     if not body:
@@ -209,7 +215,7 @@ def _check_combination(parts: list[Part], name: str) -> None:
 
 
 def _check_matrices(parts: list[Part], name: str) -> None:
-    """Raises StrategyError where one part trains numbers of weight matrices that another one takes."""
+    """Raises StrategyError where two parts take the same weight matrices."""
     touching = [part for part in parts if part.entry.matrices]
     for subset in touching:
         other = next((other for other in touching if other is not subset), None)
@@ -218,6 +224,12 @@ def _check_matrices(parts: list[Part], name: str) -> None:
                 f"strategy {name!r}: {subset.stem!r} trains single numbers of weight matrices that {other.stem!r} "
                 f"{other.entry.matrices}; leave one of the two out"
             )
+    wrapped = [part.stem for part in touching if part.entry.matrices == WRAPPED]
+    if len(wrapped) > 1:
+        raise StrategyError(
+            f"strategy {name!r}: {wrapped[0]!r} and {wrapped[1]!r} both put layers around the value projections; "
+            "leave one of the two out"
+        )
 
 
 def _sentence(part: Part) -> str:

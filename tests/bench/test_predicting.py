@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -408,3 +410,58 @@ def test_what_cannot_be_merged_leaves_no_folder(
     with pytest.raises(StrategyError, match="cannot be merged"):
         merging.merge(written["cola"][0], tmp_path / "to", model=str(tiny_folder), cache_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_swap_that_the_docs_show_runs_as_it_is_written(
+    written: dict[str, tuple[Path, TaskModel]],
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deltas.md").read_text(encoding="utf-8")
+    lines = page.split("## Swap")[1].split("`prepare` reads")[0].splitlines()
+    shown = "\n".join(line[4:] for line in lines if not line or line.startswith("    "))
+    monkeypatch.chdir(written["cola"][0].parent)
+    exec(compile(shown.replace("None)", f"{str(tiny_folder)!r})"), "docs/deltas.md", "exec"), {})  # noqa: S102
+    tasks = ("cola", "topics")
+    found = [
+        logits(written[task][1], USES[task], Example(("the cat sat on the mat",), 0), tiny_folder).softmax(-1)
+        for task in tasks
+    ]
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told] == ["cola", "topics", "cola"]
+    for line, (task, expected) in zip(told, [*zip(tasks, found, strict=True)], strict=False):
+        numbers = [float(one) for one in re.findall(r"\d\.\d+", line)]
+        assert numbers == pytest.approx(expected.tolist(), abs=2e-4), task
+
+
+def test_two_deltas_of_one_task_and_strategy_are_told_by_their_files(
+    written: dict[str, tuple[Path, TaskModel]],
+) -> None:
+    info = delta.info(written["cola"][0])
+    found = [
+        predicting.Prediction(Path(name), info, ("a text",), {"label": "good", "probability": 0.9})
+        for name in ("one.safetensors", "two.safetensors")
+    ]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(predicting.table(found))
+    text = console.export_text()
+    assert "one.safetensors" in text
+    assert "two.safetensors" in text
+    console.print(predicting.table(found[:1]))
+    assert "safetensors" not in console.export_text()
+
+
+def test_what_is_not_finite_is_not_merged(
+    written: dict[str, tuple[Path, TaskModel]], tiny_folder: Path, tmp_path: Path
+) -> None:
+    tensors, path = load_file(written["cola"][0]), tmp_path / "cola.safetensors"
+    name = next(name for name in tensors if name.endswith("query.bias"))
+    tensors[name][3] = float("nan")
+    with safe_open(written["cola"][0], framework="pt") as file:
+        save_file(tensors, path, file.metadata())
+    ended = program("merge", path, "--to", tmp_path / "merged", "--model", tiny_folder, "--offline")
+    assert ended.returncode == 2
+    assert f"{name} holds values that are no finite numbers" in " ".join(ended.stderr.split())
+    assert not (tmp_path / "merged").exists()

@@ -88,6 +88,12 @@ def test_bitfit_is_cheaper_and_the_sentence_says_what_remains(tmp_path: Path) ->
     assert "The forward pass leaves 64 MiB for the backward pass, 0.64 of full fine-tuning's" in text
 
 
+def test_under_a_noise_floor_that_hides_everything_no_ratio_is_called_the_same(tmp_path: Path) -> None:
+    text = texts(make_run(tmp_path / "run", replace(PLAN, alter=counted, jitter=0.6)))["bitfit"]
+    assert re.search(r"With a noise floor of \d+% the measured ratio decides nothing\.", text)
+    assert "the same" not in text
+
+
 def test_a_frozen_encoder_keeps_the_forward_pass_alone(tmp_path: Path) -> None:
     text = texts(make_run(tmp_path / "run", replace(PLAN, alter=counted)))["frozen"]
     assert "0.33 of its arithmetic: the forward pass (0.33) remains; the backward pass (0.67) is saved" in text

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record
+from bench.record import CostCell, QualityCell, Record
 from reports import content
 from reports.claims import CLAIMS, Claim, claims_table
 from reports.run import load
 from reports.sentences import Marks
 from reports.statistics import Difference, Interval
 from reports.table import Cell
-from synthetic_run import make_run
+from synthetic_run import Plan, make_run
 
 ORDER = Claim("first beats second", "bitfit", "frozen", None)
 KEEPS = Claim("first keeps up", "bitfit", "full", None, margin=0.01)
@@ -104,3 +104,20 @@ def test_the_page_and_the_text_have_the_claims(tmp_path: Path) -> None:
     ((title, table),) = built.models[0].claims
     assert title == "Published claims, put to the test"
     assert len(table.rows) == len(CLAIMS)
+
+
+@pytest.mark.parametrize(("asked", "counts"), [({"match": "lora"}, False), ({"budget": 0.01}, False), ({"match": "bitfit"}, True)])
+def test_a_random_subset_of_another_size_decides_no_claim(
+    asked: dict[str, object], counts: bool, tmp_path: Path
+) -> None:
+    class Sized(Plan):
+        @property
+        def cells(self) -> list[QualityCell | CostCell]:
+            return [
+                cell.model_copy(update=asked) if cell.strategy == "random_uniform" else cell for cell in super().cells
+            ]
+
+    found = outcomes(make_run(tmp_path / "run", Sized(cost=False)))
+    assert ("BitFit beats as many random parameters" in found) == counts
+    assert ("A random subset beats a frozen encoder" in found) == counts
+    assert "BitFit beats as many parameters in random rows and columns" in found

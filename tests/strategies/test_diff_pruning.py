@@ -205,6 +205,29 @@ def test_after_the_choice_only_what_was_chosen_moves(name: str, tiny_model: Tiny
     assert moved > 0
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_at_the_choice_the_gradient_of_the_relaxed_model_is_dropped(
+    name: str, tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    applied = apply(name, tiny_model("bert"), total_steps=8)
+    trainer = Trainer(applied, tiny_batch)
+    learnt = {}
+    for step in range(6):
+        torch.autograd.backward(trainer.loss() + applied.penalty())
+        applied.before_step(step)
+        assert applied.model.get_parameter("head.out.weight").grad is not None
+        learnt[step] = any(
+            p.grad is not None and bool(p.grad.count_nonzero()) for one in gates_of(applied) for p in one.parameters()
+        )
+        before = weights(applied.model)
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad(set_to_none=True)
+        moved = any(not torch.equal(tensor, before[key]) for key, tensor in weights(applied.model).items())
+        assert moved == learnt[step]
+    # Half of eight steps are relaxed; the one after them begins with the choice.
+    assert learnt == {0: True, 1: True, 2: True, 3: True, 4: False, 5: True}
+
+
 def test_a_closed_group_leaves_its_tensor_as_it_was(tiny_model: TinyModel) -> None:
     before = weights(tiny_model("bert"))
     applied = apply("diff_pruning_structured", tiny_model("bert"))

@@ -62,6 +62,21 @@ def test_segments_tell_examples_apart(tiny_model: TinyModel, tiny_batch: Batch) 
     assert not torch.equal(model.features(**tiny_batch), model.features(**tiny_batch, token_type_ids=segments))
 
 
+@pytest.mark.parametrize("order", [(False, True, False), (True, False, True)])
+def test_what_was_computed_under_autocast_is_kept_apart(
+    order: tuple[bool, ...], tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    plain, model = tiny_model("bert").eval(), cached(tiny_model("bert"))
+    found = {}
+    for on in order:
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+            found[on] = model.features(**tiny_batch)
+            wanted = plain.features(**tiny_batch)
+        assert found[on].dtype == wanted.dtype
+        torch.testing.assert_close(found[on], wanted, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(found[True].float(), found[False])
+
+
 def test_nothing_is_left_once_it_is_finished(tiny_model: TinyModel, tiny_batch: Batch) -> None:
     base = tiny_model("bert")
     applied = strategies.resolve("frozen_cached")(copy.deepcopy(base), Context(np.random.default_rng(0)))

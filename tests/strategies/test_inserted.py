@@ -30,15 +30,20 @@ def apply(name: str, model: nn.Module, budget: int | None = None) -> Applied:
     return strategies.resolve(name)(model, Context(np.random.default_rng(3), budget=budget))
 
 
-def disturbed(applied: Applied) -> Applied:
-    """As after some training: everything that trains has moved."""
+def moved(applied: Applied) -> Applied:
+    """As in the middle of a training: everything that trains has moved."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in applied.model.parameters():
             if parameter.requires_grad:
                 noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
                 parameter.add_(noise, alpha=0.1)
-    return applied.finished()
+    return applied
+
+
+def disturbed(applied: Applied) -> Applied:
+    """As after some training."""
+    return moved(applied).finished()
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,144 @@ def test_counts_of_bert_base_are_the_known_ones(name: str, count: int, bert_base
     applied = apply(name, bert_base())
     assert applied.expected.count == count
     assert wrong_selection(applied) is None
+
+
+PLACES = {
+    "lora:2": {
+        "attention.self.query.lora_A.default.weight": 2 * 16,
+        "attention.self.query.lora_B.default.weight": 16 * 2,
+        "attention.self.value.lora_A.default.weight": 2 * 16,
+        "attention.self.value.lora_B.default.weight": 16 * 2,
+    },
+    "ia3": {
+        "attention.self.key.ia3_l.default": 16,
+        "attention.self.value.ia3_l.default": 16,
+        "output.dense.ia3_l.default": 64,
+    },
+    "vera:4": {
+        "attention.self.query.vera_lambda_b.default": 16,
+        "attention.self.query.vera_lambda_d.default": 4,
+        "attention.self.value.vera_lambda_b.default": 16,
+        "attention.self.value.vera_lambda_d.default": 4,
+    },
+    "shira:2": {
+        "attention.self.query.shira_weight.default": 2 * (16 + 16),
+        "attention.self.value.shira_weight.default": 2 * (16 + 16),
+    },
+    "adapter_houlsby:3": {
+        "attention.output.dense.adapter.down.weight": 3 * 16,
+        "attention.output.dense.adapter.down.bias": 3,
+        "attention.output.dense.adapter.up.weight": 16 * 3,
+        "attention.output.dense.adapter.up.bias": 16,
+        "output.dense.adapter.down.weight": 3 * 16,
+        "output.dense.adapter.down.bias": 3,
+        "output.dense.adapter.up.weight": 16 * 3,
+        "output.dense.adapter.up.bias": 16,
+    },
+    "adapter_pfeiffer:3": {
+        "output.dense.adapter.down.weight": 3 * 16,
+        "output.dense.adapter.down.bias": 3,
+        "output.dense.adapter.up.weight": 16 * 3,
+        "output.dense.adapter.up.bias": 16,
+    },
+}
+"""What trains in each layer of a BERT 16 wide with 64 in between: leaf -> values."""
+
+LAYERS = ("encoder.encoder.layer.0.", "encoder.encoder.layer.1.")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_each_stands_where_its_paper_puts_it(name: str, tiny_model: TinyModel) -> None:
+    applied = apply(name, tiny_model("bert"))
+    leaves = {f"{layer}{leaf}": size for layer in LAYERS for leaf, size in PLACES[name].items()}
+    trains = {leaf: p.numel() for leaf, p in applied.model.named_parameters() if p.requires_grad}
+    assert {leaf: size for leaf, size in trains.items() if not leaf.startswith("head.")} == leaves
+    assert applied.expected.trainable == leaves
+
+
+def write_lora(weights: dict[str, Tensor], inserted: dict[str, Tensor], applied: Applied, layer: str) -> None:
+    """W + 2 B A, with alpha twice the rank, on query and value."""
+    for path in (f"{layer}attention.self.query", f"{layer}attention.self.value"):
+        a, b = (inserted[f"{path}.lora_{factor}.default.weight"] for factor in "AB")
+        weights[f"{path}.weight"] += 2 * b @ a
+
+
+def write_ia3(weights: dict[str, Tensor], inserted: dict[str, Tensor], applied: Applied, layer: str) -> None:
+    """Gains: l W and l b on key and value; W l on the second feed-forward layer, whose bias is left alone."""
+    for path in (f"{layer}attention.self.key", f"{layer}attention.self.value"):
+        gains = inserted[f"{path}.ia3_l.default"].flatten()
+        weights[f"{path}.weight"] *= gains[:, None]
+        weights[f"{path}.bias"] *= gains
+    weights[f"{layer}output.dense.weight"] *= inserted[f"{layer}output.dense.ia3_l.default"].flatten()[None, :]
+
+
+def write_vera(weights: dict[str, Tensor], inserted: dict[str, Tensor], applied: Applied, layer: str) -> None:
+    """W + diag(b) B diag(d) A on query and value, with one A and one B for all."""
+    shared = "encoder.encoder.layer.0.attention.self.query"
+    a, b = (applied.model.get_buffer(f"{shared}.vera_{matrix}.default").double() for matrix in "AB")
+    for path in (f"{layer}attention.self.query", f"{layer}attention.self.value"):
+        outer, inner = (inserted[f"{path}.vera_lambda_{vector}.default"] for vector in "bd")
+        weights[f"{path}.weight"] += (outer[:, None] * b) @ (inner[:, None] * a)
+
+
+def write_shira(weights: dict[str, Tensor], inserted: dict[str, Tensor], applied: Applied, layer: str) -> None:
+    """What was drawn of query and value, each place with its own addition."""
+    for path in (f"{layer}attention.self.query", f"{layer}attention.self.value"):
+        indices = applied.expected.changes[f"{path}.weight"]
+        assert indices is not None
+        weights[f"{path}.weight"].view(-1)[indices] += inserted[f"{path}.shira_weight.default"]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("lora:2", write_lora), ("ia3", write_ia3), ("vera:4", write_vera), ("shira:2", write_shira)]
+)
+def test_what_is_inserted_computes_what_its_formula_says(
+    name: str, write: Callable[..., None], tiny_model: TinyModel, tiny_batch: Batch
+) -> None:
+    base, plain = (tiny_model("bert").double() for _ in range(2))
+    applied = moved(apply(name, base))
+    inserted = {leaf: p.detach().clone() for leaf, p in applied.model.named_parameters() if p.requires_grad}
+    weights = plain.state_dict()
+    weights |= {leaf: tensor for leaf, tensor in inserted.items() if leaf.startswith("head.")}
+    for layer in LAYERS:
+        write(weights, inserted, applied, layer)
+    plain.load_state_dict(weights)
+    wanted = eval_logits(plain, tiny_batch)
+    torch.testing.assert_close(eval_logits(applied.model, tiny_batch), wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(eval_logits(applied.finished().model, tiny_batch), wanted, rtol=1e-9, atol=1e-9)
+
+
+def relu(x: Tensor) -> Tensor:
+    return x * (x > 0)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "activation"),
+    [
+        ("adapter_pfeiffer:3", "encoder.encoder.layer.1.output.dense", relu),
+        ("adapter_houlsby:3", "encoder.encoder.layer.1.output.dense", gelu),
+        ("adapter_houlsby:3", "encoder.encoder.layer.0.attention.output.dense", gelu),
+    ],
+)
+def test_an_adapter_adds_to_its_layer_what_its_formula_says(
+    name: str, path: str, activation: Callable[[Tensor], Tensor], tiny_model: TinyModel
+) -> None:
+    layer = moved(apply(name, tiny_model("bert").double())).model.get_submodule(path)
+    linear = tiny_model("bert").double().get_submodule(path)
+    assert isinstance(linear, nn.Linear)
+    x = torch.randn((5, linear.in_features), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    down, up = (layer.get_submodule(f"adapter.{which}") for which in ("down", "up"))
+    with torch.no_grad():
+        h = linear(x)
+        inside = h @ down.get_parameter("weight").t() + down.get_parameter("bias")
+        assert bool((inside > 0).any())
+        assert bool((inside < 0).any())
+        wanted = h + activation(inside) @ up.get_parameter("weight").t() + up.get_parameter("bias")
+        torch.testing.assert_close(layer(x), wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SIZED)
@@ -155,7 +298,7 @@ def test_without_peft_one_line_says_what_to_install(
         monkeypatch.delitem(sys.modules, f"strategies.{module}", raising=False)
     with pytest.raises(StrategyError) as error:
         strategies.resolve(name)(tiny_model("bert"), Context(np.random.default_rng(0)))
-    assert str(error.value) == f"strategy {name!r}: it needs peft: pip install 'bitfit-bench[peft]'"
+    assert str(error.value) == f"strategy {name!r}: it needs peft: pip install -c constraints.txt '.[peft]'"
 
 
 def hidden(encoder: nn.Module, batch: Batch) -> Tensor:

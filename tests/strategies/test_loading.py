@@ -14,14 +14,25 @@ import strategies
 from bench.audit import Auditor, eval_logits
 from bench.models import TaskModel, build_model
 from strategies import StrategyError, delta, loading
-from strategies.interface import Context
+from strategies.interface import Applied, Context
 
 TinyModel = Callable[..., TaskModel]
 Batch = dict[str, Tensor]
 
 BASE = "f00d"
 NAMES = ("bitfit", "full", "random_uniform", "inserted:gain", "inserted:shift", "bitfit+inserted:gain")
-OUTPUTS = {name: number for number, name in enumerate(NAMES, start=2)}
+MERGED = (
+    *(name for name in NAMES if "shift" not in name),
+    "lora:2",
+    "bitfit+lora:2",
+    "diff_pruning:0.02",
+    "diff_pruning_structured:0.02",
+    "shira:2",
+    "random_uniform:embeddings",
+    "random_rowcol",
+    "magnitude_subset",
+)
+OUTPUTS = {name: number for number, name in enumerate(dict.fromkeys((*NAMES, *MERGED)), start=2)}
 
 
 @pytest.fixture(autouse=True)
@@ -34,17 +45,24 @@ def written(tmp_path: Path, tiny_model: TinyModel) -> Callable[[str], Path]:
     """Writes the delta of a strategy of which everything that trains was moved; every strategy has its own head."""
 
     def write(name: str) -> Path:
-        model = headed(tiny_model("bert"), name)
-        applied = strategies.resolve(name)(model, Context(np.random.default_rng(3)))
-        generator = torch.Generator().manual_seed(len(name))
-        with torch.no_grad():
-            for parameter in applied.model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
-        delta.save(tmp_path / name, applied.finished(), delta.DeltaInfo(name, 3, BASE, name))
+        delta.save(tmp_path / name, tuned(tiny_model("bert"), name), delta.DeltaInfo(name, 3, BASE, name))
         return tmp_path / name
 
     return write
+
+
+def tuned(base: TaskModel, name: str) -> Applied:
+    """A strategy on a base with a head of its own, as after training: everything that trains has moved."""
+    for part in strategies.parse(name):
+        if part.entry.extra:
+            pytest.importorskip(part.entry.extra)
+    applied = strategies.resolve(name)(headed(base, name), Context(np.random.default_rng(3)))
+    generator = torch.Generator().manual_seed(len(name))
+    with torch.no_grad():
+        for parameter in applied.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    return applied.finished()
 
 
 def headed(model: TaskModel, name: str) -> TaskModel:
@@ -93,19 +111,21 @@ def test_a_delta_is_put_on_once_and_taken_off_once(written: Callable[[str], Path
         prepared.apply()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "shift" not in name])
-def test_merged_it_is_a_plain_model_that_computes_the_same(
+@pytest.mark.parametrize("name", MERGED)
+def test_merged_it_is_a_plain_model_that_computes_what_the_tuned_one_does(
     name: str, written: Callable[[str], Path], tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
-    path = written(name)
-    loaded = loading.load(path, headed(tiny_model("bert"), name), BASE).model
-    merged, info = loading.merge(path, headed(tiny_model("bert"), name), BASE)
+    untrained = headed(tiny_model("bert"), name)
+    expected = eval_logits(tuned(tiny_model("bert"), name).model, tiny_batch)
+    merged, info = loading.merge(written(name), headed(tiny_model("bert"), name), BASE)
     assert info.strategy == name
     plain = headed(tiny_model("bert"), name)
     assert list(merged.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(merged.state_dict())
-    expected = eval_logits(loaded, tiny_batch)
-    torch.testing.assert_close(eval_logits(plain, tiny_batch), expected, rtol=1e-5, atol=1e-5)
+    found = eval_logits(plain, tiny_batch)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    untrained.head.load_state_dict(plain.head.state_dict())
+    assert float((found - eval_logits(untrained, tiny_batch)).abs().max()) > 1e-3, "it is the encoder that changed"
 
 
 def test_what_cannot_be_merged_is_refused_by_name_and_leaves_the_base_alone(

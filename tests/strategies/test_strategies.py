@@ -16,7 +16,7 @@ from bench.audit import Auditor
 from bench.cell import Pooling
 from bench.models import TaskModel
 from bench.tasks.base import HeadKind
-from families import ENCODERS, VOCABULARY
+from families import DECODERS, ENCODERS, VOCABULARY
 from strategies import StrategyError, delta, sparse
 from strategies.interface import Applied, Context
 
@@ -30,7 +30,6 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("tagging", None),
 ]
 
-
 TAKES_COORDINATES = [
     *SUBSETS,
     "random_uniform:embeddings",
@@ -38,6 +37,16 @@ TAKES_COORDINATES = [
     "bitfit+random_uniform",
     "random_uniform+bf16",
 ]
+
+
+WITHOUT_CHECKPOINTING = ("albert", "mpnet")
+REACHING_THE_ENCODER = [(name, family) for name, family in APPLICABLE if not name.startswith("frozen")]
+"""All but what leaves the encoder without gradients."""
+
+CHECKPOINTING = [
+    (name, family) for name, family in APPLICABLE if family not in WITHOUT_CHECKPOINTING and "prefix" not in name
+]
+"""All but the architectures that have no checkpoints, and prefix, which is refused under them by a test of its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -134,31 +143,23 @@ def test_audit_is_green_after_training(
     assert size.encoder <= 8 * applied.expected.count
 
 
-@pytest.mark.parametrize(
-    ("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "distilbert", "albert", "gpt2", "modernbert")]
-)
+@pytest.mark.parametrize(("name", "family"), APPLICABLE)
 def test_accumulated_gradients_equal_those_of_one_batch(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
-    whole = gradients(apply(name, tiny_model(family)), tiny_batch)
-    applied = apply(name, tiny_model(family))
-    applied.model.eval()
+    whole, halves = (apply(name, tiny_model(family)) for _ in range(2))
+    gradients(whole, tiny_batch)
+    halves.model.eval()
     for half in (slice(0, 3), slice(3, 6)):
-        torch.autograd.backward(loss_of(applied, {key: value[half] for key, value in tiny_batch.items()}) / 2)
-    applied.before_step(0)
-    parameters = dict(applied.model.named_parameters())
-    for leaf, gradient in whole.items():
-        torch.testing.assert_close(parameters[leaf].grad, gradient, rtol=1e-4, atol=1e-7)
+        torch.autograd.backward(loss_of(halves, {key: value[half] for key, value in tiny_batch.items()}) / 2)
+    halves.before_step(0)
+    parameters = dict(halves.model.named_parameters())
+    assert any(parameter.grad is not None for parameter in parameters.values())
+    for leaf, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(parameters[leaf].grad, parameter.grad, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [
-        (n, f)
-        for n, f in APPLICABLE
-        if not n.startswith("frozen") and f in ("bert", "electra", "deberta-v3", "gpt2", "modernbert")
-    ],
-)
+@pytest.mark.parametrize(("name", "family"), REACHING_THE_ENCODER)
 def test_gradients_under_bfloat16_autocast_point_the_same_way(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
@@ -219,15 +220,10 @@ def test_random_state_modes_and_gradients_are_left_alone(name: str, tiny_model: 
     assert all(parameter.grad is None for parameter in applied.model.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n, entry in strategies.TABLE.items() if entry.alone])
-@pytest.mark.parametrize("family", ["bert", "minilm", "roberta", "deberta-v3", "gpt2"])
+@pytest.mark.parametrize(("name", "family"), CHECKPOINTING)
 def test_gradient_checkpointing_gives_the_same_gradients(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:
-    if (name, family) not in APPLICABLE:
-        pytest.skip("this architecture has no such role")
-    if name == "prefix":
-        pytest.skip("prefix is refused under gradient checkpointing")
     plain, sparing = (apply(name, tiny_model(family)) for _ in range(2))
     sparing.model.get_submodule("encoder").gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     for applied in (plain, sparing):
@@ -243,6 +239,13 @@ def test_gradient_checkpointing_gives_the_same_gradients(
             torch.testing.assert_close(theirs[leaf].grad, parameter.grad, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("family", [*ENCODERS, *DECODERS, "modernbert", "llama"])
+def test_the_families_left_out_of_checkpointing_are_those_whose_architecture_has_none(
+    family: str, tiny_model: TinyModel
+) -> None:
+    assert tiny_model(family).encoder.supports_gradient_checkpointing == (family not in WITHOUT_CHECKPOINTING)
+
+
 def test_prefix_is_refused_under_gradient_checkpointing(tiny_model: TinyModel, tiny_batch: Batch) -> None:
     model = apply("prefix", tiny_model("bert")).model.train()
     model.get_submodule("encoder").gradient_checkpointing_enable()  # type: ignore[operator]
@@ -255,7 +258,7 @@ def test_prefix_is_refused_under_gradient_checkpointing(tiny_model: TinyModel, t
         apply("prefix", other)
 
 
-@pytest.mark.parametrize(("name", "family"), [(n, f) for n, f in APPLICABLE if f in ("bert", "albert", "gpt2")])
+@pytest.mark.parametrize(("name", "family"), APPLICABLE)
 def test_training_resumed_halfway_goes_on_bit_by_bit(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: Batch
 ) -> None:

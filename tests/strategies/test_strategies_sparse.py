@@ -3,7 +3,7 @@
 import copy
 import gc
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
@@ -80,6 +82,47 @@ def test_drawn_rows_or_columns_are_whole_but_for_the_last(
         lines, length = (part.indices // columns, columns) if part.axis == "row" else (part.indices % columns, rows)
         _, lengths = np.unique(lines, return_counts=True)
         assert (lengths[:-1] == length).all()
+
+
+def test_drawn_lines_and_their_orientation_are_uniform_over_matrices_and_seeds() -> None:
+    shapes = {"wide": (6, 30), "tall": (30, 6), "square": (12, 12)}
+    # A quarter of each matrix: three lines of the square one, of the others one and a half or seven and a half.
+    rows_of = dict.fromkeys(shapes, 0)
+    hits = {
+        (name, axis): np.zeros(shape[axis == "column"]) for name, shape in shapes.items() for axis in ("row", "column")
+    }
+    pairs = np.zeros((2, 2))
+    for seed in range(2000):
+        drawn = draw.rows_or_columns(np.random.default_rng(seed), shapes, 126)
+        for name, (_, columns) in shapes.items():
+            axis = drawn[name].axis
+            assert axis is not None
+            rows_of[name] += axis == "row"
+            flat = drawn[name].indices
+            hits[name, axis][np.unique(flat // columns if axis == "row" else flat % columns)] += 1
+        pairs[int(drawn["wide"].axis == "row"), int(drawn["tall"].axis == "row")] += 1
+    for rows in rows_of.values():
+        # A fair coin: 1000 of 2000, with a standard deviation of 22; each matrix has its own.
+        assert abs(rows - 1000) < 5 * 22.4
+    assert np.abs(pairs - 500).max() < 5 * 19.4
+    for counted in hits.values():
+        expected = counted.mean()
+        # Each line is as likely as any other; drawn without replacement, it varies less than a binomial would.
+        assert np.abs(counted - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("way", [draw.uniform, draw.rows_or_columns])
+def test_another_seed_draws_something_else_and_the_same_seed_the_same(way: Callable[..., dict[str, Drawn]]) -> None:
+    shapes = {f"layer{i}": (40, 30) for i in range(4)}
+
+    def coordinates(seed: int) -> dict[str, list[int]]:
+        drawn = way(np.random.default_rng(seed), shapes, 480)
+        return {name: part.indices.tolist() for name, part in drawn.items()}
+
+    found = [coordinates(seed) for seed in range(20)]
+    assert found == [coordinates(seed) for seed in range(20)]
+    assert all(one[name] != other[name] for one, other in itertools.combinations(found, 2) for name in shapes)
+    assert all(len({tuple(one[name]) for name in shapes}) == len(shapes) for one in found), "each matrix has its own"
 
 
 @given(sizes=st.lists(st.integers(1, 1000), min_size=1, max_size=8), count=st.integers(0, 1000))
@@ -354,7 +397,67 @@ def test_nothing_of_a_step_outlives_it(tiny_model: TinyModel, tiny_batch: dict[s
         gc.enable()
 
 
-def test_no_dense_gradient_and_no_gradient_of_frozen_weights_exists(
+class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the shapes of all tensors that are made, views of others and what is written in place left out."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:
+                self.shapes.add(tuple(tensor.shape))
+        return out
+
+
+def made_in_the_shape_of(matrices: Iterable[tuple[int, ...]], backward: Callable[[], None]) -> set[tuple[int, ...]]:
+    """Shapes of whole matrices, either way round, in which `backward` makes a tensor."""
+    either = {way for shape in matrices for way in (shape, shape[::-1])}
+    with Made() as made:
+        backward()
+    return {shape for shape in made.shapes if shape in either}
+
+
+@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("family", ["bert", "albert", "distilbert", "gpt2"])
+def test_where_the_gradient_is_taken_at_coordinates_no_dense_one_is_ever_made(
+    name: str,
+    family: str,
+    tiny_model: TinyModel,
+    tiny_batch: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sparse, "DENSE_SHARE", 1.0)
+    made = {}
+    for one in (name, "random_uniform_dense"):
+        # Its head has no matrix of the width by the width, as that of a classification may have.
+        base = tiny_model(family, "tagging").eval()
+        shapes = {name: tuple(parameter.shape) for name, parameter in base.named_parameters()}
+        applied = apply(one, base)
+        matrices = [shapes[weight] for weight in applied.expected.changes]
+        loss = applied.model(**tiny_batch).square().sum()
+        made[one] = made_in_the_shape_of(matrices, loss.backward)
+    assert made.pop("random_uniform_dense"), "which the reference does make"
+    assert made == {name: set()}
+
+
+@pytest.mark.parametrize(("count", "dense"), [(1, False), (20, False), (21, True)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_dense_product_is_made_only_above_one_in_a_hundred_coordinates(
+    count: int, dense: bool, transposed: bool
+) -> None:
+    layer = Conv1D(nf=50, nx=40) if transposed else nn.Linear(50, 40)  # type: ignore[no-untyped-call]
+    drawn = draw.uniform(np.random.default_rng(0), {"w": (40, 50)}, count)["w"]
+    out = SparseLinear(layer, drawn)(torch.ones(7, 40 if transposed else 50, requires_grad=True) * 2)
+    assert bool(made_in_the_shape_of([(40, 50)], out.sum().backward)) == dense
+
+
+def test_only_the_values_and_the_head_have_a_gradient_after_a_step(
     tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
 ) -> None:
     applied = apply("random_uniform", tiny_model("bert"))
