@@ -76,7 +76,7 @@ def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:
 
 
 def passed_over(verdict: Verdict) -> tuple[str, ...]:
-    """A line for each batch shape that the costs are not of, though it comes first, since nothing was measured at it."""
+    """A line for each batch shape before the one that the costs are of: nothing was measured there."""
     return tuple(
         f"No cell at {shape.label} has a result ({_without_result(shape)}): step times and memory are those of "
         f"{verdict.shape}."
