@@ -22,7 +22,8 @@ class Largest(Step):
 
     `peak_bytes` holds the forecasts this was read from, by member; `reason` says why there are none. What lies
     between them was not forecast: members need more in the order of the family. `left_out` says of members on the way
-    that the strategy cannot be applied to why that is: the answer is the largest of the others.
+    that the strategy cannot be applied to why that is: the answer is the largest of the others. `seconds` is how long
+    the answer took; None where there is none.
     """
 
     family: str
@@ -30,7 +31,7 @@ class Largest(Step):
     peak_bytes: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     reason: str | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 def largest_members(

@@ -90,8 +90,9 @@ class Plan(Step):
     `largest_batch` is at the length asked for, `longest` at the batch; 0 says that not even one example, or the
     shortest sequence, fits. `verified` is what the last forecast at the largest batch of all says of the curve it was
     read from, as a ratio, and `verified_length` the same of the longest sequence; None where there was none to make.
-    `forecasts` says how many shapes that took. `reason` says why there is no forecast. `floor` is the least
-    time of a step on the card asked for, by its data sheet; `floor_reason` says why there is none.
+    `forecasts` says how many shapes that took, `seconds` how long; None where there is no answer. `reason` says why
+    there is no forecast. `floor` is the least time of a step on the card asked for, by its data sheet; `floor_reason`
+    says why there is none.
     """
 
     model: str
@@ -106,8 +107,8 @@ class Plan(Step):
     arithmetic: Arithmetic | None = None
     floor: Floor | None = None
     floor_reason: str | None = None
-    forecasts: int = 0
-    seconds: float = 0.0
+    forecasts: int | None = None
+    seconds: float | None = None
 
 
 def check(question: Question) -> None:

@@ -54,7 +54,14 @@ def run(request: Request, console: Console) -> Exit:
     cells = request.suite.cells(accelerator=device.type != "cpu", folders=request.model_folders)
     prepare(device, {cell.precision for cell in cells}, request.threads)
     if not request.allow_busy and any(isinstance(cell, CostCell) for cell in cells):
-        refuse_busy_card(device)
+        unknown = refuse_busy_card(device)
+        if unknown is not None:
+            console.print(
+                f"note: whether {device} is busy is not known: {unknown}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
     timeout, keeps_history = request.suite.timeout_minutes, device_of(device).keeps_history
     session = Session(
         Options(

@@ -1,8 +1,10 @@
 """What a reader must know before believing the figures of a verdict, in a line each."""
 
+from collections import Counter
+
 from reports import formats
 from reports.formats import metric
-from reports.run import Task
+from reports.run import Shape, Task
 from reports.sentences import Marks
 from reports.statistics import UNUSABLE_FLOOR, share_half_width
 from reports.verdict import Verdict, against, best_arm
@@ -19,7 +21,7 @@ def cautions(verdict: Verdict, marks: Marks) -> tuple[str, ...]:
     scores = (
         line for task in tasks for rule in (few_steps, few_examples, nothing_learned) for line in rule(task, marks)
     )
-    return (*scores, *unusable_times(verdict.shape, verdict.floor))
+    return (*scores, *passed_over(verdict), *unusable_times(verdict.shape, verdict.floor))
 
 
 def few_steps(task: Task, marks: Marks) -> tuple[str, ...]:
@@ -71,6 +73,20 @@ def few_examples(task: Task, marks: Marks) -> tuple[str, ...]:
         f"{marks.named(task).text} is scored on {counted}: one score may lie up to {100 * width:.0f} points off what "
         "many more would give, whatever the seeds say, which are all scored on the same ones.",
     )
+
+
+def passed_over(verdict: Verdict) -> tuple[str, ...]:
+    """A line for each batch shape before the one that the costs are of: nothing was measured there."""
+    return tuple(
+        f"No cell at {shape.label} has a result ({_without_result(shape)}): step times and memory are those of "
+        f"{verdict.shape}."
+        for shape in verdict.passed_over
+    )
+
+
+def _without_result(shape: Shape) -> str:
+    found = Counter("to run" if one.record is None else formats.status(one.record.status) for one in shape.timed)
+    return ", ".join(f"{number} {status}" for status, number in found.items())
 
 
 def unusable_times(shape: str | None, floor: float | None) -> tuple[str, ...]:

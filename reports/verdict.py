@@ -1,7 +1,7 @@
 """Verdict rows: for one model, what each strategy scores, costs and loses against full fine-tuning."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.metrics import Metric
@@ -100,13 +100,15 @@ class Row:
 class Verdict:
     """All rows of one model, full fine-tuning first, then from the best score to the worst.
 
-    `shape` is the batch shape the costs belong to, `pair` the A/A ratio measured with it.
+    `shape` is the batch shape the costs belong to, `pair` the A/A ratio measured with it; `passed_over` are the shapes
+    before it, no cell of which has a result.
     """
 
     model: Model
     rows: tuple[Row, ...]
     shape: str | None
     pair: Ratio | None
+    passed_over: tuple[Shape, ...]
 
     @property
     def floor(self) -> float | None:
@@ -115,15 +117,29 @@ class Verdict:
 
 
 def judge(model: Model) -> Verdict:
-    """The verdict of one model; costs are those of its first batch shape."""
-    costs = shape_costs(model.shapes[0]) if model.shapes else ()
+    """The verdict of one model; costs are those of the first batch shape at which anything was measured."""
+    passed_over, chosen = _chosen(model.shapes)
+    costs = () if chosen is None else shape_costs(chosen)
     first = {cost.timed.cell.strategy: cost for cost in reversed(costs) if not cost.timed.cell.replicate}
     references = {task.name: reference_arm(task) for task in model.tasks}
     names: dict[str, str] = {arm.name: arm.strategy for task in model.tasks for arm in task.arms}
     names |= {strategy: strategy for strategy in reversed(first) if strategy not in names.values()}
     rows = [_row(name, strategy, model, references, first.get(strategy)) for name, strategy in names.items()]
-    shape = model.shapes[0].label if model.shapes else None
-    return Verdict(model, tuple(sorted(rows, key=_rank)), shape, aa_ratio(model.shapes[0]) if model.shapes else None)
+    return Verdict(
+        model,
+        tuple(sorted(rows, key=_rank)),
+        None if chosen is None else chosen.label,
+        None if chosen is None else aa_ratio(chosen),
+        passed_over,
+    )
+
+
+def _chosen(shapes: Sequence[Shape]) -> tuple[tuple[Shape, ...], Shape | None]:
+    """The first shape with a result, behind those passed over for it; the very first where none has one."""
+    for place, shape in enumerate(shapes):
+        if any(timed.result is not None for timed in shape.timed):
+            return tuple(shapes[:place]), shape
+    return (), shapes[0] if shapes else None
 
 
 def reference_arm(task: Task) -> Arm | None:

@@ -72,14 +72,17 @@ class Curve:
     def verify(self, limit_bytes: int) -> float | None:
         """Make one more forecast, at the largest number that fits, and up to two more where the curve was off.
 
-        Returns what the last of them says, as a ratio to the curve before it; None where none fits. Each one that
-        differs from the curve by more than TOLERANCE becomes a part of it, and then what fits is verified anew.
+        Each that differs from the curve by more than TOLERANCE becomes a part of it, and then what fits is verified
+        anew. Returns what the last of them says, as a ratio to the curve before it, or 1 where the curve, once mended,
+        points to a number that has its forecast. None where none was made: nothing fits, or what fits has its own.
         """
         ratio = None
         for _ in range(1 + MORE_VERIFICATIONS):
             number = self.largest(limit_bytes)
-            if number == 0 or number in self.known:
+            if number == 0:
                 return ratio
+            if number in self.known:
+                return None if ratio is None else 1.0
             expected = self.needs(number)
             found = self.forecast(number)
             ratio = max(found.values()) / expected

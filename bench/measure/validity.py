@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from bench.device import device_of
 from bench.errors import InputError
 from bench.measure.nvml import find_card
 from bench.timing import CardState, Surroundings, Validity
@@ -77,18 +78,23 @@ def available_memory_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def refuse_busy_card(device: torch.device) -> None:
+def refuse_busy_card(device: torch.device) -> str | None:
     """Raises InputError where something else computes on the card behind `device`, or just did.
 
-    A device that nobody can tell of is not refused.
+    A device that nobody can tell of is not refused. Where that is an NVIDIA card, returns why it cannot be told.
     """
-    card, _ = find_card(device)
-    busy = [] if card is None else signs_of_work(card.state())
+    card, reason = find_card(device)
+    if card is None:
+        return None if device_of(device).uuid() is None else reason
+    state = card.state()
+    busy = signs_of_work(state)
     if busy:
         raise InputError(
             f"{device} is busy ({', '.join(busy)}), and step times would measure that too: wait, choose another "
             "with --device, leave out the cost cells with --skip cost, or go on all the same with --allow-busy"
         )
+    told = state.other_processes is not None or state.utilization_percent is not None
+    return None if told else "its driver tells neither its processes nor its utilisation"
 
 
 def signs_of_work(card: CardState) -> list[str]:

@@ -89,6 +89,7 @@ def test_members_that_a_strategy_refuses_are_left_out(tiny_configs: dict[str, Pr
         shown.print(table(deep, [answer, none], asked))
     assert "tiny-2 is left out of last_layers:3" in captured.get()
     assert none.largest == {}
+    assert none.seconds is None
     assert "layers" in str(none.reason)
     exact = answer.peak_bytes["tiny-3"]
     (fits,) = largest_members(deep, question(deep, "last_layers:3", limit_bytes=exact))
@@ -103,6 +104,8 @@ def test_none_fits_and_what_has_no_forecast(series: Family) -> None:
     assert full.largest[1] is None
     assert cached.largest == {}
     assert "needs more than shapes" in str(cached.reason)
+    assert cached.seconds is None
+    assert full.seconds is not None
 
 
 def test_a_search_asks_for_few_forecasts() -> None:

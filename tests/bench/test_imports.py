@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[2]
 READABLE_BY_REPORTS = {"bench.record", "bench.results", "bench.store", "bench.metrics", "bench.timing"}
 READABLE_BY_REPORTS |= {"bench.arithmetic", "bench.profiles"}
 MAY_RENDER = {"bench/cli.py", "bench/running.py", "bench/profile_command.py", "bench/export_benchmark_command.py"}
+DOOR = "bench/device.py"
+ACCELERATORS = {f"torch.{name}" for name in ("cuda", "accelerator", "xpu", "mps", "hip", "mtia", "get_device_module")}
+# Where a device is chosen there is none yet whose door one could knock at.
+BESIDE_THE_DOOR = {"bench/environment.py": {"torch.accelerator"}}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -42,6 +46,41 @@ def test_reports_read_records_and_nothing_else(path: Path) -> None:
 def test_only_the_command_line_renders(path: Path) -> None:
     renders = any(name.split(".")[0] == "reports" for name in imports(path))
     assert not renders or path.relative_to(ROOT).as_posix() in MAY_RENDER
+
+
+def of_accelerators(path: Path) -> Iterator[str]:
+    """What a file names of torch that is about an accelerator, as 'torch.cuda' however it came by it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found = [f"{node.value.id}.{node.attr}"]
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in found if ".".join(name.split(".")[:2]) in ACCELERATORS)
+
+
+@pytest.mark.parametrize("path", [*sources("bench"), *sources("strategies"), *sources("benchmarks")], ids=str)
+def test_accelerators_are_spoken_to_through_one_door(path: Path) -> None:
+    place = path.relative_to(ROOT).as_posix()
+    assert place == DOOR or set(of_accelerators(path)) <= BESIDE_THE_DOOR.get(place, set())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.cuda.synchronize()",
+        "from torch import cuda",
+        "from torch.accelerator import synchronize",
+        "import torch.mps",
+        "torch.get_device_module(device).empty_cache()",
+    ],
+)
+def test_no_way_around_the_door_is_overlooked(line: str, tmp_path: Path) -> None:
+    (tmp_path / "around.py").write_text(f"import torch\n\n\ndef work(device):\n    {line}\n", encoding="utf-8")
+    assert list(of_accelerators(tmp_path / "around.py"))
 
 
 def test_no_room_has_a_drawer_for_everything() -> None:

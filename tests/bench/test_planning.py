@@ -1,5 +1,6 @@
 """Planning: what fits is what a forecast at that shape says, and bad questions get one line."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -80,6 +81,24 @@ def test_a_curve_that_is_wrong_is_mended_by_its_verification() -> None:
     assert curve.largest(400) == 30
 
 
+def test_an_answer_that_has_its_own_forecast_is_sure_however_wrong_the_curve_was() -> None:
+    made: list[int] = []
+
+    def forecast(number: int) -> Phases:
+        made.append(number)
+        return {"forward": 10 * number if number <= 18 else 12 * number}
+
+    curve = Curve(forecast)
+    curve.at(5, 18)
+    ratio = curve.verify(199)
+    assert made == [5, 18, 19]
+    assert curve.largest(199) == 18
+    assert ratio == 1.0
+    nothing = Curve(forecast, known={4: {"forward": 40}, 8: {"forward": 80}})
+    assert nothing.verify(3) is None
+    assert made == [5, 18, 19]
+
+
 def test_a_curve_that_holds_is_verified_once() -> None:
     made: list[int] = []
 
@@ -121,6 +140,8 @@ def test_a_plan_answers_for_every_strategy(tiny: Encoder) -> None:
     assert full.longest == {2: 40}
     assert cached.memory is None
     assert "needs more than shapes" in str(cached.reason)
+    assert (cached.forecasts, cached.seconds) == (None, None)
+    assert bitfit.seconds is not None
     usable = {"forward": GIB // 2}
     assert max(phases(tiny, "full", full.largest_batch[2], 16).values()) <= 1.01 * usable["forward"]
 
@@ -130,14 +151,14 @@ def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, mon
     assert 4 < one.longest[1] < 40
     assert one.verified_length == pytest.approx(1, abs=0.01)
     assert "less sure" not in drawn([one], question)
-    real = forecast_peak
+    real, made = forecast_peak, itertools.count()
 
     def crooked(cell: CostCell, encoder: Encoder, *, accelerator: bool) -> MemoryPeak:
-        """A forecast that no curve through a few of them foretells."""
+        """A forecast that no curve through those before it foretells: each is more than the last."""
         found = real(cell, encoder, accelerator=accelerator)
         assert found.attribution is not None
         by_phase = found.attribution.peak_by_phase_bytes
-        factor = 1 + (cell.length % 3) / 4
+        factor = 1.1 ** next(made)
         bent = {phase: round(factor * size) for phase, size in by_phase.items()}
         return found.model_copy(
             update={"attribution": found.attribution.model_copy(update={"peak_by_phase_bytes": bent})}
@@ -147,6 +168,7 @@ def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, mon
     (bent,) = plan(question)
     assert bent.verified_length is not None
     assert abs(bent.verified_length - 1) > 0.01
+    assert bent.forecasts is not None
     assert bent.forecasts <= 10
     assert "full: the longest sequence is less sure" in drawn([bent], question)
 

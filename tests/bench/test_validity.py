@@ -27,7 +27,8 @@ from bench.measure.validity import (
 )
 from bench.results import MemoryPeak
 from bench.timing import Surroundings, Validity
-from fake_nvml import QUIET_STATE, UUID, FakeNvml, quiet_card
+from fake_device import FakeDevice
+from fake_nvml import QUIET_STATE, UUID, FakeNvml, NVMLError, quiet_card
 from families import ENCODERS
 
 OWN = os.getpid()
@@ -162,11 +163,44 @@ def test_a_quiet_card_and_one_nobody_can_tell_of_are_not_refused(
     nvml = quiet_card(nvmlDeviceGetUtilizationRates=SimpleNamespace(gpu=percent))
     nvml.pids = (OWN,)
     monkeypatch.setattr("bench.measure.validity.find_card", lambda _: (card(nvml), None))
-    refuse_busy_card(torch.device("cuda", 0))
+    assert refuse_busy_card(torch.device("cuda", 0)) is None
     monkeypatch.setattr("bench.measure.validity.find_card", lambda _: (card(FakeNvml()), None))
-    refuse_busy_card(torch.device("cuda", 0))
+    assert refuse_busy_card(torch.device("cuda", 0)) is None
+    monkeypatch.setattr("bench.measure.validity.find_card", lambda _: (card(tells_nothing()), None))
+    assert refuse_busy_card(torch.device("cuda", 0)) == "its driver tells neither its processes nor its utilisation"
     monkeypatch.setattr("bench.measure.validity.find_card", lambda _: (None, "no NVML"))
-    refuse_busy_card(torch.device("cuda", 0))
+    assert refuse_busy_card(torch.device("cpu")) is None, "no NVIDIA card"
+    monkeypatch.setattr("bench.measure.validity.device_of", lambda _: FakeDevice())
+    assert refuse_busy_card(torch.device("cuda", 0)) == "no NVML"
+
+
+def tells_nothing() -> FakeNvml:
+    """A card of which the library lists not even the processes."""
+
+    def refuse(_: str) -> list[Any]:
+        raise NVMLError("Not Supported")
+
+    nvml = FakeNvml()
+    nvml.nvmlDeviceGetComputeRunningProcesses = refuse  # type: ignore[method-assign]
+    return nvml
+
+
+def test_a_run_says_once_that_its_card_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "the package nvidia-ml-py is not installed"
+    monkeypatch.setattr("bench.measure.validity.find_card", lambda _: (None, reason))
+    monkeypatch.setattr("bench.measure.validity.device_of", lambda _: FakeDevice())
+
+    def stop(*_: object) -> None:
+        raise NextError
+
+    monkeypatch.setattr("bench.harness.preflight", stop)
+    request = running.Request(
+        suite=suite.load("smoke"), cache_dir=tmp_path / "cache", runs_dir=tmp_path / "runs", device="cpu"
+    )
+    shown = io.StringIO()
+    with pytest.raises(NextError):
+        running.run(request, Console(file=shown, width=200))
+    assert shown.getvalue().count(f"note: whether cpu is busy is not known: {reason}\n") == 1
 
 
 class NextError(Exception):

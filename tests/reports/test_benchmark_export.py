@@ -116,6 +116,15 @@ def test_pytest_benchmark_compares_two_runs(tmp_path: Path) -> None:
     assert "benchmark 'strategy=bitfit': 2 tests" in by_strategy.stdout
 
 
+def test_pytest_benchmark_draws_histograms(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", strategies=("full", "bitfit"), quality=False)
+    benchmark_export.write(run, tmp_path / "steps.json")
+    ended = compare(tmp_path / "steps.json", "--histogram=times", where=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (drawn,) = tmp_path.glob("times*.svg")
+    assert "bitfit [minilm-16x64]" in drawn.read_text(encoding="utf-8")
+
+
 def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["export-benchmark", *map(str, arguments)])
 

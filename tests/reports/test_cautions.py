@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from bench.cell import QualityCell
+from bench.cell import CostCell, QualityCell
 from bench.record import Record
 from reports import formats, page, run, terminal
 from reports.cautions import cautions
 from reports.sentences import Marks
 from reports.statistics import share_half_width
 from reports.verdict import judge
-from synthetic_run import Plan, make_run
+from synthetic_run import Plan, failed, make_run
 
 QUESTIONS = Plan(tasks=("questions",), strategies=("full", "bitfit"), cost=False)
 
@@ -153,3 +153,31 @@ def test_step_times_of_a_busy_machine_decide_nothing(tmp_path: Path) -> None:
     assert f'<p class="caution">{text}</p>' in html
     assert "Step times at 32 \N{MULTIPLICATION SIGN} 128 tokens decide nothing" in html[html.index('id="cost"') :]
     assert said(make_run(tmp_path / "quiet", Plan(quality=False))) == ()
+
+
+def too_large(record: Record) -> Record:
+    """Has every step of 4,000,000 examples end for want of memory."""
+    return failed(record) if isinstance(record.cell, CostCell) and record.cell.batch_size == 4_000_000 else record
+
+
+def test_costs_are_of_the_first_shape_with_a_result_and_the_other_is_said_to_have_failed(tmp_path: Path) -> None:
+    plan = Plan(strategies=("full", "bitfit"), shapes=((4_000_000, 64), (16, 64)), quality=False, alter=too_large)
+    folder = make_run(tmp_path / "run", plan)
+    (model,) = run.load(folder).models
+    verdict = judge(model)
+    assert verdict.shape is not None
+    assert verdict.shape.startswith("16 ")
+    assert verdict.floor is not None
+    assert all(row.cost is not None and row.cost.median_seconds is not None for row in verdict.rows)
+    (text,) = said(folder)
+    assert text.startswith("No cell at 4000000 \N{MULTIPLICATION SIGN} 64 tokens has a result (3 out of memory): ")
+    assert text in page.write(folder).read_text(encoding="utf-8")
+
+
+def test_where_nothing_was_measured_the_first_shape_stands(tmp_path: Path) -> None:
+    plan = Plan(strategies=("full", "bitfit"), shapes=((4_000_000, 64),), quality=False, alter=too_large)
+    folder = make_run(tmp_path / "run", plan)
+    (model,) = run.load(folder).models
+    assert judge(model).shape is not None
+    assert judge(model).floor is None
+    assert said(folder) == ()
