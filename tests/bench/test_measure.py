@@ -1,6 +1,7 @@
 """The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
 
 import io
+import itertools
 import json
 import os
 import statistics
@@ -170,6 +171,21 @@ def test_each_cell_has_early_and_late_turns_and_the_pair_stands_apart() -> None:
     for one in zip(*places, strict=True):
         assert min(one) <= 1
         assert max(one) >= 6
+
+
+@pytest.mark.parametrize(("names", "rounds"), [(3, 6), (4, 4), (5, 10), (6, 13), (8, 20)])
+def test_with_more_rounds_than_cells_each_stands_at_every_place_equally_often(names: int, rounds: int) -> None:
+    cells = [cell(f"strategy {number}", rounds=rounds) for number in range(names - 1)]
+    cells.append(cells[0].model_copy(update={"replicate": 1}))
+    orders = [turn_order(cells, number) for number in range(rounds)]
+    for place in range(names):
+        often = [sum(order[place] == one for order in orders) for one in cells]
+        assert sum(often) == rounds
+        assert max(often) - min(often) <= rounds % names, "equally often in each whole turn of the rounds"
+        assert max(often) - min(often) <= 1
+    assert all(one != other for one, other in itertools.pairwise(orders))
+    apart = {(order.index(cells[0]) - order.index(cells[-1])) % names for order in orders}
+    assert apart <= {names // 2, -(-names // 2)}, "the pair is half a round apart"
 
 
 def test_a_cell_that_trains_the_wrong_values_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
