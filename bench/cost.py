@@ -1,7 +1,7 @@
 """Cost cells: groups timed interleaved, then each cell weighed once in a fresh process."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,29 +15,24 @@ from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.errors import first_line
+from bench.forecasts import Forecast, Weight, forecasts_of, shortage, too_large, unforeseen
 from bench.measure.energy import Meter, Reason, energy_of, find_meter
 from bench.measure.fake import NoShapesError
 from bench.measure.flops import arithmetic_of, arithmetic_with_weights
-from bench.measure.memory import MemoryFailureError, forecast_peak, measure_peak
+from bench.measure.memory import measure_peak
 from bench.measure.nvml import find_card
-from bench.measure.subject import cost_config, cost_shapes
 from bench.measure.time import Instruments, Timing, time_group
-from bench.measure.validity import Watch, available_memory_bytes, disturbances, disturbed_rounds, throttled
+from bench.measure.validity import Watch, disturbances, disturbed_rounds, throttled
 from bench.outcome import Outcome, failure
 from bench.profiles import slug
-from bench.results import CostResult, MemoryPeak
+from bench.results import CostResult
 from bench.timing import PhaseSeconds, StepTimes, Validity
 from bench.training import PHASES
-from strategies.errors import StrategyError
 
 # Steps spread wider than this (interquartile range over median) were disturbed by something.
 WIDE_SPREAD = 0.15
-FORESEEN = (torch.OutOfMemoryError, MemoryFailureError, NoShapesError, StrategyError, MemoryError)
 AGAIN = "weighed once, with replicate 0"
 
-
-Weight = tuple[MemoryPeak | None, str | None]
-"""A peak, or None and the reason why there is none."""
 
 Count = tuple[Arithmetic | None, str | None]
 """The arithmetic of a step, or None and the reason why there is none."""
@@ -66,10 +61,10 @@ def run_group(
     into the memory of a CPU is not begun.
     """
     name = uuid.uuid4().hex[:12]
-    forecasts = _forecasts(cells, encoder, device)
+    forecasts = forecasts_of(cells, encoder, device)
     outcomes = {
         cell.key: _failed(reason, forecasts[cell.key])
-        for cell, reason in _too_large(cells, encoder, device, forecasts).items()
+        for cell, reason in too_large(cells, encoder, device, forecasts).items()
     }
     fitting = [cell for cell in cells if cell.key not in outcomes]
     if not fitting:
@@ -82,8 +77,12 @@ def run_group(
             continue
         on_turn(cell, "memory")
         snapshot = None if snapshots is None else snapshots / snapshot_name(cell)
-        forecast = (None, AGAIN) if cell.replicate else forecasts[cell.key]
-        figures = Figures(_weigh(cell, encoder, device, snapshot), forecast, _count(cell, encoder, device))
+        forecast = forecasts[cell.key]
+        figures = Figures(
+            _weigh(cell, encoder, device, snapshot),
+            (None, AGAIN) if cell.replicate else forecast.own,
+            _count(cell, encoder, device, forecast),
+        )
         outcomes[cell.key] = _outcome(cell, timed, name, figures)
     return outcomes
 
@@ -93,41 +92,12 @@ def snapshot_name(cell: CostCell) -> str:
     return f"{slug(cell.strategy)}-{cell.digest}.json.gz"
 
 
-def _failed(error: Exception, forecast: Weight) -> Outcome:
+def _failed(error: Exception, forecast: Forecast) -> Outcome:
     """What becomes of a cell that could not be timed; one that did not fit says what it would have needed."""
-    outcome, (peak, _) = failure(error), forecast
-    if outcome.status != "out_of_memory" or peak is None:
+    outcome = failure(error)
+    if outcome.status != "out_of_memory":
         return outcome
-    needs = f"forecast: tensors of {_mebibytes(peak.peak_allocated_bytes)} at the peak of a step"
-    return replace(outcome, reason=f"{outcome.reason}; {needs}")
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
-
-
-def _too_large(
-    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, forecasts: Mapping[str, Weight]
-) -> dict[CostCell, torch.OutOfMemoryError]:
-    """The cells whose tensors alone need more memory than there is; on a CPU only, others refuse by themselves.
-
-    A kernel that promised more memory than it has would end the whole run instead of the step.
-    """
-    available = available_memory_bytes() if device.type == "cpu" else None
-    if available is None:
-        return {}
-    # The model that every turn copies stays beside that of the turn.
-    copied = sum(p.nbytes for p in cost_shapes(cells[0], cost_config(cells[0], encoder)).parameters())
-    reason = (
-        f"not begun: {_mebibytes(available)} of memory are available, {_mebibytes(copied)} of which go to the model "
-        "that a step's is copied from"
-    )
-    peaks = {cell: forecasts[cell.key][0] for cell in cells}
-    return {
-        cell: torch.OutOfMemoryError(reason)
-        for cell, peak in peaks.items()
-        if peak is not None and peak.peak_allocated_bytes + copied > available
-    }
+    return replace(outcome, reason=f"{outcome.reason}; {forecast.words}")
 
 
 def _time(
@@ -154,8 +124,8 @@ class Figures(NamedTuple):
     arithmetic: Count
 
 
-def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
-    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values.
+def _count(cell: CostCell, encoder: Encoder, device: torch.device, forecast: Forecast) -> Count:
+    """Count the arithmetic on shapes alone, or with weights where the strategy looks at values and its step may fit.
 
     Here as below, whatever fails costs the cell this figure alone: its timing is done.
     """
@@ -164,10 +134,14 @@ def _count(cell: CostCell, encoder: Encoder, device: torch.device) -> Count:
     try:
         try:
             return arithmetic_of(cell, encoder, accelerator=device.type != "cpu"), None
-        except NoShapesError:
+        except NoShapesError as error:
+            # An accelerator may have taken a step for which the memory beside its CPU is too small.
+            short = shortage(cell, encoder, forecast)
+            if short is not None:
+                return None, f"{first_line(error)}; not counted with weights: {short}; {forecast.words}"
             return arithmetic_with_weights(cell, encoder), None
     except Exception as error:
-        return None, _unforeseen(error)
+        return None, unforeseen(error)
 
 
 def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Path | None) -> Weight:
@@ -177,31 +151,7 @@ def _weigh(cell: CostCell, encoder: Encoder, device: torch.device, snapshot: Pat
     try:
         return measure_peak(cell, encoder, device, snapshot), None
     except Exception as error:
-        return None, _unforeseen(error)
-
-
-def _unforeseen(error: Exception) -> str:
-    """Why a figure is missing, with the kind of an error that nobody reckoned with."""
-    known = isinstance(error, FORESEEN) or type(error) is RuntimeError
-    return first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
-
-
-def _forecasts(cells: Sequence[CostCell], encoder: Encoder, device: torch.device) -> dict[str, Weight]:
-    """The forecast of each cell by key; replicates share one."""
-    made: dict[str, Weight] = {}
-    for cell in cells:
-        key = cell.model_copy(update={"replicate": 0}).key
-        if key not in made:
-            made[key] = _forecast(cell, encoder, device)
-        made[cell.key] = made[key]
-    return made
-
-
-def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
-    try:
-        return forecast_peak(cell, encoder, accelerator=device.type != "cpu"), None
-    except Exception as error:
-        return None, _unforeseen(error)
+        return None, unforeseen(error)
 
 
 def _outcome(cell: CostCell, timed: TimedGroup, group: str, figures: Figures) -> Outcome:

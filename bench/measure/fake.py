@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
 
 import strategies
 from bench.budget import budget_of
@@ -32,6 +39,18 @@ MASKED = frozenset({"deberta-v2"})
 
 class NoShapesError(RuntimeError):
     """The step cannot be taken on shapes alone: what it does next depends on values."""
+
+
+# What torch raises where an operation on fake tensors would have to look at values, or is not there for them.
+ABOUT_VALUES = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+    NotImplementedError,
+)
+# How many values a sparse tensor holds is a value as well, and a plain RuntimeError of autograd where there are none.
+OF_SPARSE_TENSORS = "SparseCooTensor"
 
 
 # What CUDA's autocast takes to float32 and a CPU's leaves in bfloat16, as far as encoders use it.
@@ -97,6 +116,7 @@ def fake_stepper(
     mixed precision takes to float32 there.
 
     Raises NoShapesError, there or here, where a strategy looks at values, and StrategyError where it does not apply.
+    Any other error of a step is its own.
     """
     config = cost_config(cell, encoder)
     if accelerator and attention_of(config) == "sdpa":
@@ -118,9 +138,9 @@ def fake_stepper(
     try:
         with mode, _as_on_an_accelerator(cell.precision) if accelerator else contextlib.nullcontext():
             yield cost_stepper(applied, cell, CPU), random_batch(cell, config.vocab_size, CPU)
-    except NoShapesError:
-        raise
     except (NotImplementedError, RuntimeError) as error:
+        if not isinstance(error, ABOUT_VALUES) and OF_SPARSE_TENSORS not in str(error):
+            raise
         raise NoShapesError(f"strategy {cell.strategy!r} needs more than shapes: {first_line(error)}") from error
 
 

@@ -136,12 +136,13 @@ def turn_order(cells: Sequence[CostCell], round_number: int) -> list[CostCell]:
     """The cells in the order of one round, which rotates by a step that spreads each cell over early and late turns.
 
     Replicates stand half a round from the cells they repeat, so that the pair of the noise floor sees as much drift
-    as any two cells do.
+    as any two cells do. In as many rounds as there are cells each stands at every place once, and so on from there.
     """
     firsts, again = [c for c in cells if not c.replicate], [c for c in cells if c.replicate]
     middle = len(cells) // 2
     order = [*firsts[:middle], *again, *firsts[middle:]]
-    shift = round(round_number * len(order) / cells[0].rounds)
+    rounds = cells[0].rounds
+    shift = round_number % len(order) if rounds >= len(order) else round(round_number * len(order) / rounds)
     return [*order[shift:], *order[:shift]]
 
 

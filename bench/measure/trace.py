@@ -32,6 +32,7 @@ from bench.profiles import PROFILE, MemoryCurve, Profile
 from bench.training import END, Stepper
 
 NO_MEMORY = "not recorded; ask for it with --memory"
+UNTOLD = "the device does not tell what its allocator holds as the steps begin"
 # Before the first recorded step the profiler takes one that it throws away: its own start would be in it.
 DISCARDED_STEPS = 1
 
@@ -153,7 +154,7 @@ def _profile(
     door = device_of(device)
     verbose = torch._C._profiler._ExperimentalConfig(verbose=True) if options.stacks else None
     with profile(
-        activities=_activities(device),
+        activities=activities(device),
         schedule=schedule(wait=0, warmup=DISCARDED_STEPS, active=steps, repeat=1),
         on_trace_ready=tensorboard_trace_handler(str(folder), f"bitfit-bench_{os.getpid()}", use_gzip=True),
         profile_memory=options.memory,
@@ -168,19 +169,21 @@ def _profile(
     return profiler
 
 
-def _activities(device: torch.device) -> list[ProfilerActivity]:
+def activities(device: torch.device) -> list[ProfilerActivity]:
+    """What is to be traced of a step on `device`: the CPU always, and the accelerator it gives its work to."""
     kinds = {"cuda": "CUDA", "xpu": "XPU", "mtia": "MTIA", "hpu": "HPU"}
     more = [getattr(ProfilerActivity, kinds.get(device.type, "PrivateUse1"))] if device.type != "cpu" else []
     return [ProfilerActivity.CPU, *more]
 
 
-def _summary(profiler: Any, device: torch.device, held: int, options: TraceOptions) -> dict[str, object]:
+def _summary(profiler: Any, device: torch.device, held: int | None, options: TraceOptions) -> dict[str, object]:
     """The fields of a profile that come from the profiler's events."""
     on_device = device.type != "cpu"
     events = trace_events.on_cpu(profiler.events())
     where = trace_events.spans(events)
     curve: MemoryCurve | None = None
-    if options.memory:
+    reason = NO_MEMORY if not options.memory else UNTOLD if held is None else None
+    if options.memory and held is not None:
         curve = trace_events.memory_curve(_changes(profiler, device), held, where, device=on_device)
     return {
         "clock": "device" if on_device else "cpu",
@@ -189,7 +192,7 @@ def _summary(profiler: Any, device: torch.device, held: int, options: TraceOptio
         "operators": trace_events.operator_times(events, where, device=on_device),
         "modules": trace_events.module_times(events, where, device=on_device),
         "memory": curve,
-        "memory_reason": None if options.memory else NO_MEMORY,
+        "memory_reason": reason,
     }
 
 
@@ -204,11 +207,11 @@ def _changes(profiler: Any, device: torch.device) -> list[tuple[float, int]]:
     ]
 
 
-def _held_bytes(stepper: Stepper, batch: Iterable[Tensor], device: torch.device) -> int:
-    """Bytes held between two steps: by the allocator, or on a CPU by the tensors that outlive a step."""
+def _held_bytes(stepper: Stepper, batch: Iterable[Tensor], device: torch.device) -> int | None:
+    """Bytes held between two steps: by the allocator, or on a CPU by the tensors that outlive a step; None untold."""
     door = device_of(device)
     if door.counts_memory:
         # The peak of doing nothing is what is held.
-        return peaks_of(door, lambda: None)[0] or 0
+        return peaks_of(door, lambda: None)[0]
     tensors = [*model_tensors(stepper.applied.model), *optimizer_tensors(stepper.optimizer), *batch]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())

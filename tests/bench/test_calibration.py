@@ -1,6 +1,9 @@
 """The machine's own rates: measured, written beside the records, read back; a run of cost cells has a pair of them."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from bench.measure.memory import peak_of_step
 from bench.record import Manifest
 from bench.session import Options, Session
 from bench.store import CALIBRATIONS, RunStore, suite_hash
+from fake_device import FakeDevice
 from silent import Silent
 
 CPU = torch.device("cpu")
@@ -51,6 +55,36 @@ def test_a_rate_is_the_work_over_the_best_of_the_times(monkeypatch: pytest.Monke
     monkeypatch.setattr(calibration, "SAMPLE_SECONDS", 1.0)
     found = calibrate(CPU, set(), "start")
     assert found.copied_bytes_per_second == 2 * 2**16 / 0.125
+
+
+def test_products_and_copies_are_timed_between_synchronisations(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    mm, copy = torch.mm, torch.Tensor.copy_
+
+    def product(*given: Any, **named: Any) -> torch.Tensor:
+        device.calls.append("product")
+        return mm(*given, **named)
+
+    def copied(*given: Any, **named: Any) -> torch.Tensor:
+        device.calls.append("copy")
+        return copy(*given, **named)
+
+    def clock() -> float:
+        device.calls.append("clock")
+        return float(len(device.calls))
+
+    monkeypatch.setattr(torch, "mm", product)
+    monkeypatch.setattr(torch.Tensor, "copy_", copied)
+    monkeypatch.setattr(calibration, "device_of", lambda _: device)
+    monkeypatch.setattr(calibration, "time", SimpleNamespace(perf_counter=clock))
+    calibrate(CPU, {"fp32"}, "start")
+    said = " ".join(device.calls)
+    for work in ("product", "copy"):
+        assert said.count(work) > calibration.LEAST_SAMPLES
+        timed = rf"(clock )?synchronize clock ({work} )+synchronize clock ?"
+        # The first product is thrown away: it pays for what wakes up.
+        (found,) = re.findall(rf"{'product ' if work == 'product' else ''}((?:{timed})+)", said)[:1]
+        assert found[0].count(work) == said.count(work) - (work == "product")
 
 
 def test_a_rate_that_cannot_be_had_is_left_out_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The instruments: live bytes add up to what tensors need, and every cell of a group is timed in every round."""
 
 import io
+import itertools
 import json
 import os
 import statistics
@@ -13,13 +14,13 @@ import torch
 from torch import nn
 
 import strategies
-from bench import cost, encoders
+from bench import cost, encoders, forecasts
 from bench.cell import CostCell
 from bench.device import device_of
 from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.memory import MemoryFailureError, forecast_peak, main, measure_peak, peak_of_step
-from bench.measure.subject import apply_fresh, cost_base, counts, random_batch
+from bench.measure.memory import MemoryFailureError, forecast_peak, live_peak, main, measure_peak, peak_of_step
+from bench.measure.subject import apply_fresh, cost_base, cost_stepper, counts, random_batch
 from bench.measure.time import Instruments, time_group, turn_order
 from bench.measure.validity import Watch
 from bench.models import TaskModel
@@ -172,6 +173,21 @@ def test_each_cell_has_early_and_late_turns_and_the_pair_stands_apart() -> None:
         assert max(one) >= 6
 
 
+@pytest.mark.parametrize(("names", "rounds"), [(3, 6), (4, 4), (5, 10), (6, 13), (8, 20)])
+def test_with_more_rounds_than_cells_each_stands_at_every_place_equally_often(names: int, rounds: int) -> None:
+    cells = [cell(f"strategy {number}", rounds=rounds) for number in range(names - 1)]
+    cells.append(cells[0].model_copy(update={"replicate": 1}))
+    orders = [turn_order(cells, number) for number in range(rounds)]
+    for place in range(names):
+        often = [sum(order[place] == one for order in orders) for one in cells]
+        assert sum(often) == rounds
+        assert max(often) - min(often) <= rounds % names, "equally often in each whole turn of the rounds"
+        assert max(often) - min(often) <= 1
+    assert all(one != other for one, other in itertools.pairwise(orders))
+    apart = {(order.index(cells[0]) - order.index(cells[-1])) % names for order in orders}
+    assert apart <= {names // 2, -(-names // 2)}, "the pair is half a round apart"
+
+
 def test_a_cell_that_trains_the_wrong_values_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = strategies.resolve
 
@@ -238,8 +254,8 @@ def test_what_cannot_fit_is_not_begun_on_a_cpu(monkeypatch: pytest.MonkeyPatch) 
         return forecast_peak(own, *arguments, **named)
 
     monkeypatch.setattr(cost, "measure_peak", weigh)
-    monkeypatch.setattr(cost, "forecast_peak", forecast)
-    monkeypatch.setattr(cost, "available_memory_bytes", lambda: needs[FULL.key] + model - 1)
+    monkeypatch.setattr(forecasts, "forecast_peak", forecast)
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: needs[FULL.key] + model - 1)
     outcomes = cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key))
     assert [outcomes[own.key].status for own in cells] == ["out_of_memory", "ok", "out_of_memory"]
     available, taken, needed = ((size / 2**20) for size in (needs[FULL.key] + model - 1, model, needs[FULL.key]))
@@ -251,13 +267,92 @@ def test_what_cannot_fit_is_not_begun_on_a_cpu(monkeypatch: pytest.MonkeyPatch) 
     assert weighed == [cells[1].key]
     assert made == [own.key for own in cells[:2]], "once each, and once for both full fine-tunings"
     begun.clear()
-    monkeypatch.setattr(cost, "available_memory_bytes", lambda: 1)
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: 1)
     assert {one.status for one in cost.run_group(cells, TINY, CPU, lambda own, _: begun.append(own.key)).values()} == {
         "out_of_memory"
     }
     assert begun == []
-    monkeypatch.setattr(cost, "available_memory_bytes", lambda: None)
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: None)
     assert cost.run_group(cells[1:2], TINY, CPU, lambda *_: None)[cells[1].key].status == "ok"
+
+
+@pytest.mark.parametrize("strategy", ["frozen_cached", "shira"])
+def test_what_has_no_forecast_is_held_against_that_of_frozen(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = cell(strategy, batch_size=8, length=32)
+    still = {"strategy": "frozen", "hidden_dropout": 0.0, "attention_dropout": 0.0}
+    least = forecast_peak(own.model_copy(update=still), TINY).peak_allocated_bytes
+    assert least <= first_step_peak(own), "a lower bound"
+    model = sum(p.nbytes for p in cost_base(own, TINY).parameters())
+    begun: list[CostCell] = []
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: least + model - 1)
+    (outcome,) = cost.run_group([own], TINY, CPU, lambda one, _: begun.append(one)).values()
+    assert begun == []
+    assert outcome.status == "out_of_memory"
+    said = str(outcome.reason)
+    assert f"; no forecast: strategy '{strategy}' needs more than shapes: " in said
+    assert said.endswith(f"; that of frozen, a lower bound: tensors of {least / 2**20:,.0f} MiB at the peak of a step")
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: least + model)
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    (outcome,) = cost.run_group([own], TINY, CPU, lambda one, _: begun.append(one)).values()
+    assert outcome.status == "ok"
+
+
+def first_step_peak(own: CostCell) -> int:
+    """Bytes of live tensors in the first step of a cell, when nothing is cached yet."""
+    stepper = cost_stepper(apply_fresh(cost_base(own, TINY), own, CPU), own, CPU)
+    return live_peak(stepper, random_batch(own, 50, CPU), 0).bytes
+
+
+def test_what_is_stored_in_fewer_bytes_is_held_against_a_model_stored_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = cell("frozen_cached+bf16")
+    wide = forecast_peak(cell("frozen", hidden_dropout=0, attention_dropout=0), TINY).peak_allocated_bytes
+    model = sum(p.nbytes for p in cost_base(own, TINY).parameters())
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: wide + model - 1)
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    assert cost.run_group([own], TINY, CPU, lambda *_: None)[own.key].status == "ok"
+
+
+def test_a_step_that_cannot_fit_is_not_counted_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = cell("frozen_cached")
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    available = iter([2**40])
+    monkeypatch.setattr(forecasts, "available_memory_bytes", lambda: next(available, 1))
+    monkeypatch.setattr(cost, "arithmetic_with_weights", lambda *_: pytest.fail("a step was taken"))
+    result = cost.run_group([own], TINY, CPU, lambda *_: None)[own.key].cost
+    assert result is not None
+    assert result.arithmetic is None
+    said = str(result.arithmetic_reason)
+    assert said.startswith("strategy 'frozen_cached' needs more than shapes: aten.nonzero")
+    assert "; not counted with weights: 0 MiB of memory are available, " in said
+
+
+def test_an_error_of_a_step_itself_is_no_lack_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    monkeypatch.setattr("bench.measure.flops.count_step", planted)
+    result = cost.run_group([FULL], TINY, CPU, lambda *_: None)[FULL.key].cost
+    assert result is not None
+    assert (result.arithmetic, result.arithmetic_reason) == (None, "a bug of ours")
+    monkeypatch.setattr("bench.measure.fake.random_batch", planted)
+    result = cost.run_group([FULL], TINY, CPU, lambda *_: None)[FULL.key].cost
+    assert result is not None
+    assert (result.forecast, result.forecast_reason) == (None, "a bug of ours")
+
+
+def test_what_did_not_fit_and_has_no_forecast_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(*_: object) -> Applied:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    def unable(*_: object, **__: object) -> MemoryPeak:
+        raise RuntimeError("nobody knows")
+
+    monkeypatch.setattr("bench.measure.time.apply_fresh", scarce)
+    monkeypatch.setattr(forecasts, "forecast_peak", unable)
+    (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()
+    assert outcome.status == "out_of_memory"
+    assert outcome.reason == "tried to allocate 2 GiB; no forecast: nobody knows"
 
 
 def test_an_unforeseen_failure_while_weighing_costs_that_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:

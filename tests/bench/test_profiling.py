@@ -17,8 +17,9 @@ from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.measure.memory import peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
-from bench.measure.trace import PhaseRanges, TraceOptions, module_ranges, record
+from bench.measure.trace import DISCARDED_STEPS, PhaseRanges, TraceOptions, activities, module_ranges, record
 from bench.profiles import ACCUMULATION, BETWEEN, NO_MODULE, Profile, read
+from fake_device import FakeDevice, note_steps
 from strategies import StrategyError
 
 CPU = torch.device("cpu")
@@ -136,6 +137,45 @@ def test_stacks_make_the_trace_larger_and_are_said(tmp_path: Path, full: Profile
     profile = recorded("full", tmp_path / "full", stacks=True)
     assert profile.stacks
     assert profile.trace_bytes > full.trace_bytes
+
+
+class SilentDevice(FakeDevice):
+    """It has an allocator that does not tell."""
+
+    def peak_allocated_bytes(self) -> int:
+        return None  # type: ignore[return-value]
+
+
+def test_a_device_is_idle_before_each_step_of_a_trace_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, advance = FakeDevice(), torch.profiler.profile.step
+
+    def profiled(profiler: torch.profiler.profile) -> None:
+        device.calls.append("profiled")
+        advance(profiler)
+
+    note_steps(device, monkeypatch)
+    monkeypatch.setattr(torch.profiler.profile, "step", profiled)
+    monkeypatch.setattr("bench.measure.trace.device_of", lambda _: device)
+    curve = recorded("full", tmp_path / "full", memory=True).memory
+    held = ["synchronize", "reset_peak", "synchronize", "peak_allocated", "peak_reserved"]
+    traced = ["step", "synchronize", "profiled"] * (DISCARDED_STEPS + STEPS)
+    assert device.calls == [*["step"] * CELL.warmup_steps, *held, *traced]
+    assert curve is not None
+    assert curve.start_bytes == 2000, "what the allocator holds between steps"
+
+
+def test_memory_that_starts_nobody_knows_where_is_no_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.measure.trace.device_of", lambda _: SilentDevice())
+    profile = recorded("frozen", tmp_path / "frozen", memory=True)
+    assert profile.memory is None
+    assert profile.memory_reason == "the device does not tell what its allocator holds as the steps begin"
+
+
+@pytest.mark.parametrize(
+    ("device", "besides"), [("cpu", []), ("cuda:1", ["CUDA"]), ("xpu", ["XPU"]), ("mps", ["PrivateUse1"])]
+)
+def test_an_accelerator_is_traced_beside_the_cpu(device: str, besides: list[str]) -> None:
+    assert [kind.name for kind in activities(torch.device(device))] == ["CPU", *besides]
 
 
 def test_recording_changes_nothing_that_is_trained() -> None:
