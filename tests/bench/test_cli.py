@@ -108,7 +108,9 @@ def test_without_the_packages_that_train_a_line_says_which_extra(arguments: list
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     ended = program(*arguments, folder=tmp_path, PYTHONPATH=path)
     assert ended.returncode == 2
-    assert re.fullmatch(r"error: this command needs \w+: pip install -c constraints\.txt '\.\[train\]'\n", ended.stderr)
+    assert re.fullmatch(
+        r"error: this command needs \w+: pip install -c constraints\.txt '\.\[train\]'\n", ended.stderr
+    )
 
 
 def test_no_archive_and_no_network_is_said(tmp_path: Path) -> None:

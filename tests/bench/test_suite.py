@@ -218,9 +218,10 @@ def test_mask_seeds_of_a_suite_are_drawn_at_every_seed_of_what_draws() -> None:
 
 def test_all_strategies_without_a_rate_are_named_at_once_and_narrow_storage_needs_none_of_its_own() -> None:
     names = ["full", "bitfit+bf16", "bitfit:query+int8", "ia3", "prompt:3"]
-    with pytest.raises(InputError, match=r"strategies 'ia3', 'prompt:3'; set --learning-rate ia3=1e-3 --learning") as e:
-        changed(skip="cost", quality={"strategies": names}, rates=None)
-    assert "\n" not in str(e.value)
+    lacking = changed(skip="cost", quality={"strategies": names}, rates=None)
+    said = r"strategies 'ia3', 'prompt:3'; set --learning-rate ia3=1e-3 --learning-rate prompt:3=1e-3$"
+    with pytest.raises(InputError, match=said):
+        lacking.cells(accelerator=False)
     rated = changed(skip="cost", quality={"strategies": names[:3]}, rates=["bitfit:query=5e-3"])
     assert {cell.strategy: cell.learning_rate for cell in quality_cells(rated) if cell.task == "questions"} == {
         "full": 1e-4,

@@ -1,5 +1,6 @@
 """Is it really cheaper? Sentences and numbers follow from counts, ratios and rates, and say nothing without them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -106,7 +106,9 @@ def test_the_page_and_the_text_have_the_claims(tmp_path: Path) -> None:
     assert len(table.rows) == len(CLAIMS)
 
 
-@pytest.mark.parametrize(("asked", "counts"), [({"match": "lora"}, False), ({"budget": 0.01}, False), ({"match": "bitfit"}, True)])
+@pytest.mark.parametrize(
+    ("asked", "counts"), [({"match": "lora"}, False), ({"budget": 0.01}, False), ({"match": "bitfit"}, True)]
+)
 def test_a_random_subset_of_another_size_decides_no_claim(
     asked: dict[str, object], counts: bool, tmp_path: Path
 ) -> None:

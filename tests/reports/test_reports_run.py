@@ -286,7 +286,7 @@ def test_one_seed_never_makes_a_claim(tmp_path: Path) -> None:
 
 def test_equal_scores_are_no_difference(tmp_path: Path) -> None:
     texts = words(make_run(tmp_path / "run", Plan(alter=lambda record: rescored(record, 0.5))))
-    assert "Undecided, since the interval includes 0: 0.00 points" in texts["bitfit"]
+    assert "Undecided, since the interval includes 0: equal to full fine-tuning on questions" in texts["bitfit"]
 
 
 def test_a_score_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
