@@ -11,7 +11,7 @@ from bench import encoders
 from bench import suite as suites
 from bench.cell import Attention, Precision
 from bench.errors import InputError
-from bench.settings import ALL, Training
+from bench.settings import ALL, RATES, Training
 from bench.suite import Suite
 
 # More seeds than anybody runs: a slip of the keyboard must not fill the memory.
@@ -28,19 +28,21 @@ def split(text: str | None) -> list[str] | None:
     return names
 
 
-def parse_seeds(text: str | None) -> list[int] | None:
+def parse_seeds(text: str | None, option: str = "--seeds") -> list[int] | None:
     """Seeds from '0,1,2' or '0-4' or a mix of both. Raises InputError for anything else, and for too many."""
     seeds: dict[int, None] = {}
     for part in split(text) or []:
         match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part)
         if match is None:
-            raise InputError(f"seed {shown(part)} is neither a number nor a range; write --seeds 0,1,2 or --seeds 0-4")
+            raise InputError(
+                f"seed {shown(part)} is neither a number nor a range; write {option} 0,1,2 or {option} 0-4"
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise InputError(f"the seed range {part!r} runs backwards")
         seeds |= dict.fromkeys(range(first, min(last, first + MOST_SEEDS) + 1))
         if len(seeds) > MOST_SEEDS:
-            raise InputError(f"--seeds names more than {MOST_SEEDS} seeds with {part!r}; name fewer")
+            raise InputError(f"{option} names more than {MOST_SEEDS} seeds with {part!r}; name fewer")
     return None if text is None else list(seeds)
 
 
@@ -139,10 +141,10 @@ def settings_of(suite: Suite) -> str:
     """What the quality section of a suite sets for the tasks that are named in the place of its own."""
     if suite.quality is None:
         return ""
-    kept = {"strategies", "seeds", *Training.model_fields}
+    kept = {"strategies", "seeds", "mask_seeds", *Training.model_fields}
     found = suite.quality.model_dump(include=kept, exclude_none=True, exclude_defaults=True)
     used = {name for one in suite.quality.strategies for name in (one, strategies.family(one))}
-    for kind in suites.RATES & found.keys():
+    for kind in RATES & found.keys():
         found[kind] = {name: rate for name, rate in found[kind].items() if name in used}
     return ", ".join(f"{name} = {_plainly(value)}" for name, value in found.items())
 

@@ -23,6 +23,9 @@ def run(
     tasks: Annotated[str | None, typer.Option(help="Tasks, comma-separated: names or ./my-task.toml.")] = None,
     strategies: Annotated[str | None, typer.Option(help="Strategies, comma-separated.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds: a list such as 0,1,2 or a range such as 0-4.")] = None,
+    mask_seeds: Annotated[
+        str | None, typer.Option(help="Draws of random strategies, for each seed; by default one, the seed's own.")
+    ] = None,
     train_examples: Annotated[int | None, typer.Option(min=1, help="Training examples a task.")] = None,
     train_sizes: Annotated[
         str | None, typer.Option(help="Training-set sizes to sweep, comma-separated: 100,300,all.")
@@ -88,6 +91,7 @@ def run(
     own = {
         "tasks": overrides.split(tasks),
         "seeds": overrides.parse_seeds(seeds),
+        "mask_seeds": overrides.parse_seeds(mask_seeds, "--mask-seeds"),
         "train_examples": train_examples,
         "train_sizes": overrides.parse_sizes(train_sizes),
         "selection_examples": selection_examples,

@@ -9,6 +9,8 @@ from bench.cell import Attention, Fraction, Pooling, Positive, Precision, Rate, 
 Item = TypeVar("Item")
 Names = Annotated[list[str], Field(min_length=1)]
 ALL = "all"
+# How a learning rate is said: as a number, or as numbers to search.
+RATES = frozenset({"learning_rate", "search"})
 # Two ways to say one thing: a layer of settings that says it in one way puts away what layers below said in the other.
 ALTERNATIVES = {
     "epochs": "steps",
@@ -93,6 +95,8 @@ class Quality(Training):
     """The matrix of quality cells: every model x task x strategy x seed.
 
     `search_seeds` are trained at by the trials of a search; they must not be seeds of the results themselves.
+    `mask_seeds` are the draws of strategies that draw: each seed of theirs trains once with each of them. None draws
+    anew for each seed.
     """
 
     search_method: Literal["grid", "halving"] = "grid"
@@ -101,6 +105,7 @@ class Quality(Training):
     tasks: Names
     strategies: Names
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    mask_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)] | None = None
     model: dict[str, Training] = {}
     task: dict[str, Training] = {}
 

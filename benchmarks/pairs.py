@@ -1,6 +1,7 @@
 """Two ways of doing one thing, timed in turns, so that the machine's drift falls on both."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,18 +13,20 @@ Work = Callable[[], object]
 def paired(
     benchmark: BenchmarkFixture, ours: Work, rivals: Mapping[str, Work], *, goal: str, rounds: int = 7, each: int = 1
 ) -> None:
-    """Time `ours` with pytest-benchmark and, before each round of it, every one of `rivals`.
+    """Time `ours` with pytest-benchmark and, before each round of it, every one of `rivals`, in rotating order.
 
     Leaves in `extra_info`, for each rival, the median over rounds of rival / ours with its quartiles, and the median
     of rival - ours. `each` is how many steps or batches one call makes: times are given for one of them.
     """
     taken: dict[str, list[float]] = {name: [] for name in rivals}
+    order = deque(rivals)
 
     def before() -> None:
-        for name, rival in rivals.items():
+        for name in order:
             begin = time.perf_counter()
-            rival()
+            rivals[name]()
             taken[name].append(time.perf_counter() - begin)
+        order.rotate(-1)
 
     ours()
     before()

@@ -104,7 +104,11 @@ def seeds_table(task: Task) -> Table:
     seeds = sorted({cell.cell.seed for arm in task.arms for cell in arm.cells})
     columns = (Column("strategy", numeric=False), *(Column(f"seed {seed}") for seed in seeds))
     rows = tuple((_name(arm), *(_seed_cell(arm, seed, task.headline) for seed in seeds)) for arm in task.arms)
-    return Table("Evaluation score of each seed, and the score on the selection split.", columns, rows)
+    drawn = any(len(arm.cells) > len({one.cell.seed for one in arm.cells}) for arm in task.arms)
+    caption = "Evaluation score of each seed, and the score on the selection split."
+    if drawn:
+        caption += " Where a strategy drew several times for a seed: mean and standard deviation over its draws."
+    return Table(caption, columns, rows)
 
 
 def cost_table(shape: Shape, order: Mapping[str, int]) -> Table:
@@ -178,7 +182,8 @@ def describe(record: Record) -> str:
     cell = record.cell
     if not isinstance(cell, CostCell):
         size = "" if cell.train_examples is None else f", {formats.count(cell.train_examples, 'example')}"
-        return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}{size}"
+        mask = "" if cell.mask_seed in (0, cell.seed) else f", mask seed {cell.mask_seed}"
+        return f"{cell.model}, {cell.task}, {cell.strategy}, seed {cell.seed}{mask}{size}"
     again = " (again)" if cell.replicate else ""
     shape = f"{cell.batch_size} \N{MULTIPLICATION SIGN} {cell.length}"
     return ", ".join(filter(None, (f"{cell.model}, cost at {shape}", cell.setting, f"{cell.strategy}{again}")))
@@ -229,8 +234,11 @@ def _seed_cell(arm: Arm, seed: int, headline: str | None) -> Cell:
         return Cell(formats.MISSING, ", ".join(sorted(states)))
     evaluation = summarize(result.evaluation.scores.get(headline) for result in results)
     selection = summarize(result.selection.scores.get(headline) for result in results)
-    note = "" if selection is None else f"selection {formats.value(metric(headline), selection.mean)}"
-    return Cell(formats.value(metric(headline), None if evaluation is None else evaluation.mean), note)
+    notes = [] if selection is None else [f"selection {formats.value(metric(headline), selection.mean)}"]
+    if evaluation is not None and evaluation.n > 1:
+        _, spread = formats.score(metric(headline), evaluation)
+        notes.insert(0, f"± {spread}, {evaluation.n} draws")
+    return Cell(formats.value(metric(headline), None if evaluation is None else evaluation.mean), "; ".join(notes))
 
 
 def _cost_row(cost: Cost, median: float | None, peak: float | None) -> tuple[Cell, ...]:

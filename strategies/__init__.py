@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from strategies.errors import StrategyError
 from strategies.naming import (
-    NO_ARGUMENT,
-    Argument,
     Part,
     canonical,
     check,
@@ -25,21 +23,17 @@ from strategies.naming import (
     selection,
     sentence,
 )
-from strategies.table import GROUPS, ROLES, TABLE, Entry
+from strategies.table import GROUPS, ROLES, TABLE
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from strategies.interface import Applied, Context
+    from strategies.interface import Applied, Apply, Context
 
 __all__ = [
     "GROUPS",
-    "NO_ARGUMENT",
     "ROLES",
     "TABLE",
-    "Argument",
-    "Entry",
-    "Part",
     "StrategyError",
     "canonical",
     "check",
@@ -84,5 +78,5 @@ def _apply(part: Part, model: nn.Module, context: Context) -> Applied:
         if not part.entry.extra:
             raise
         raise StrategyError(f"it needs {error.name}: pip install 'bitfit-bench[{part.entry.extra}]'") from None
-    applied: Applied = module.apply(model, context, part.argument)
-    return applied
+    apply: Apply = module.apply
+    return apply(model, context, part.argument)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from strategies.interface import Applied, Context, Expected, StrategyError
+from strategies.errors import StrategyError
+from strategies.interface import Applied, Context, Expected
 from strategies.naming import Part, written
 from strategies.table import STORES
 
@@ -17,11 +18,11 @@ STARTS = ("exact", "near", "changed")
 
 Changes = Mapping[str, Tensor | None]
 
-Apply = Callable[[Part, nn.Module, Context], Applied]
+ApplyPart = Callable[[Part, nn.Module, Context], Applied]
 """Applies one part."""
 
 
-def combine(parts: Sequence[Part], model: nn.Module, context: Context, apply: Apply) -> Applied:
+def combine(parts: Sequence[Part], model: nn.Module, context: Context, apply: ApplyPart) -> Applied:
     """Apply each of `parts`, those that select before those that insert, and join what they declare.
 
     A budget is that of all of them together: the part whose size it sets gets what the others leave. Raises
@@ -62,7 +63,7 @@ def _filling(parts: Sequence[Part], context: Context) -> Part | None:
     return unsized[0]
 
 
-def _left(parts: Sequence[Part], filling: Part, model: nn.Module, context: Context, apply: Apply) -> int:
+def _left(parts: Sequence[Part], filling: Part, model: nn.Module, context: Context, apply: ApplyPart) -> int:
     """What the other parts leave of a budget.
 
     They are counted on a copy of `model` without storage, since some of them are applied after `filling`, and with a
@@ -139,10 +140,11 @@ class _Joined:
             found = [(one.finalize(), one.expected.changes) for one in reversed(every)]
             return _union(changes if final is None else final for final, changes in found)
 
+        merges = [one.merge for one in every if one.merge is not None]
+
         def merge() -> None:
-            for one in reversed(every):
-                if one.merge is not None:
-                    one.merge()
+            for one in reversed(merges):
+                one()
 
         changes = _union(one.expected.changes for one in every)
         return Applied(
@@ -153,7 +155,7 @@ class _Joined:
             penalty=lambda: sum((one.penalty() for one in every), torch.zeros(())),
             before_step=before_step,
             finalize=finalize,
-            merge=None if any(one.merge is None for one in every) else merge,
+            merge=merge if len(merges) == len(every) else None,
             ready_after=max(one.ready_after for one in every),
             draws=any(one.draws for one in every),
             moved=self.moved,

@@ -141,9 +141,14 @@ def _choose(gated: Mapping[str, GatedDifference], count: int) -> None:
 
 @torch.no_grad()
 def _write(parameter: Tensor, one: GatedDifference) -> Tensor:
-    """Add what was chosen to a parameter, as the forward pass does; returns its flat indices, on the CPU."""
+    """Add what was chosen to a parameter, as the forward pass does; returns its flat indices, on the CPU.
+
+    A value that does not change keeps every bit: 0 added to -0 would be +0.
+    """
     indices = one.chosen()
-    parameter.view(-1)[indices] += one.delta.view(-1)[indices]
+    before = parameter.view(-1)[indices]
+    after = before + one.delta.view(-1)[indices]
+    parameter.view(-1)[indices] = torch.where(after == before, before, after)
     return indices.cpu()
 
 

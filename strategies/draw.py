@@ -1,6 +1,6 @@
 """Random coordinates of weight matrices: drawn uniformly, or as whole rows and columns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,10 +22,6 @@ class Drawn:
 
     indices: NDArray[np.int64]
     axis: Axis | None = None
-
-
-Draw = Callable[[np.random.Generator, Shapes, int], dict[str, Drawn]]
-"""Draws a number of coordinates from matrices given by name and (rows, columns)."""
 
 
 def uniform(generator: np.random.Generator, shapes: Shapes, count: int) -> dict[str, Drawn]:

@@ -82,10 +82,17 @@ def inject(
 
 @torch.no_grad()
 def unwrap(model: nn.Module, targets: Targets) -> None:
-    """Fold what `peft` inserted into the weights of `targets`, and put the plain layers back."""
+    """Fold what `peft` inserted into the weights of `targets`, and put the plain layers back.
+
+    A weight that does not change keeps every bit: 0 added to -0 would be +0.
+    """
     for path in targets.linears:
         layer = model.get_submodule(path)
         if not isinstance(layer, BaseTunerLayer):
             raise TypeError(f"{path} is no layer of peft")
+        plain = layer.get_base_layer()
+        weight = plain.get_parameter("weight")
+        before = weight.clone()
         layer.merge()
-        put_module(model, path, layer.get_base_layer())
+        weight.copy_(torch.where(weight == before, before, weight))
+        put_module(model, path, plain)

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from strategies.errors import StrategyError
 from strategies.naming import NO_ARGUMENT, Argument
 
-__all__ = ["Applied", "Apply", "Batch", "Context", "Expected", "StrategyError"]
-
 Batch = Mapping[str, Tensor]
 
 

@@ -5,8 +5,9 @@ from itertools import accumulate
 from torch import nn
 
 from strategies.base import Base, base_of, train_only
+from strategies.errors import StrategyError
 from strategies.expectation import expected_last_layers, whole
-from strategies.interface import Applied, Context, StrategyError
+from strategies.interface import Applied, Context
 from strategies.naming import NO_ARGUMENT, Argument
 from strategies.roles import depth, layer_paths
 from strategies.sizing import named_size

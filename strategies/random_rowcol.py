@@ -13,13 +13,15 @@ from strategies.roles import weight_shapes
 from strategies.subset import train_subset
 
 
-def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:  # noqa: ARG001
+def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) -> Applied:
     """Let randomly drawn rows or columns of `model` train: a budget of weights, by default as many as it has biases.
 
-    Raises StrategyError where the model has no biases to count, too few weights, or an architecture that is not known.
+    With the word 'embeddings' those of the embeddings of words, positions and types are drawn from too. Raises
+    StrategyError where the model has no biases to count, too few weights, or an architecture that is not known.
     """
     return train_subset(
         model,
         context,
         lambda matrices, count: draw.rows_or_columns(context.generator, weight_shapes(matrices), count),
+        with_embeddings="embeddings" in argument.words,
     )

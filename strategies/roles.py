@@ -161,6 +161,15 @@ def layer_linears(base: Base) -> dict[str, nn.Linear | Conv1D]:
     return {name: module for name, module in modules.items() if isinstance(module, nn.Linear | Conv1D)}
 
 
+def refuse_shared(matrices: Mapping[str, nn.Module]) -> None:
+    """Raises StrategyError where two of `matrices`, modules by name, hold one weight: each would train it apart."""
+    owners: dict[nn.Parameter, str] = {}
+    for path, module in matrices.items():
+        other = owners.setdefault(module.get_parameter("weight"), path)
+        if other != path:
+            raise StrategyError(f"{other} and {path} are two layers with one weight, of which no subset can train")
+
+
 def role_linears(base: Base, roles: Sequence[str]) -> dict[str, nn.Linear | Conv1D]:
     """The linear layers of `roles` in every layer, by their names in the task model, in the order of the roles.
 

@@ -14,7 +14,7 @@ from strategies.expectation import expected_linears
 from strategies.injection import ADAPTER, inject, targets_of, unwrap
 from strategies.interface import Applied, Context, no_merge
 from strategies.naming import NO_ARGUMENT, Argument
-from strategies.roles import held_in
+from strategies.roles import held_in, refuse_shared
 from strategies.sizing import chosen_size
 
 ROLES = ("query", "value")
@@ -29,6 +29,7 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     targets = targets_of(model, context, ROLES)
     if targets.transposed:
         raise StrategyError(f"peft's SHiRA knows no Conv1D, which the {base} has; use random_uniform or lora")
+    refuse_shared(targets.linears)
     sizes = expected_linears(base, held_in(base, ROLES))
     most = min(rows * columns // (rows + columns) for columns, rows in sizes.values())
     rank = chosen_size("shira", context, argument, each=sum(map(sum, sizes.values())), most=most)

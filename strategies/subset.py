@@ -10,7 +10,7 @@ from strategies.draw import Drawn
 from strategies.errors import StrategyError
 from strategies.expectation import drawn_subset
 from strategies.interface import Applied, Context
-from strategies.roles import bias_count, embeddings, layer_linears
+from strategies.roles import bias_count, embeddings, layer_linears, refuse_shared
 from strategies.sparse import Sparse, SparseEmbedding, SparseLinear
 
 Matrices = Mapping[str, nn.Linear | Conv1D | nn.Embedding]
@@ -39,11 +39,13 @@ def train_subset(model: nn.Module, context: Context, choose: Choose, *, with_emb
 def to_choose(base: Base, context: Context, *, with_embeddings: bool = False) -> tuple[Matrices, int]:
     """The matrices to choose from, and how many weights: the budget, by default as many as there are biases.
 
-    Raises StrategyError where there are no biases, fewer weights than that, or the architecture is not known.
+    Raises StrategyError where there are no biases, fewer weights than that, two layers with one weight, or the
+    architecture is not known.
     """
     count = bias_count(base) if context.budget is None else context.budget
     linears = layer_linears(base)
     matrices: Matrices = {**linears, **embeddings(base)} if with_embeddings else linears
+    refuse_shared(matrices)
     there = sum(matrix.weight.numel() for matrix in matrices.values())
     if count > there:
         raise StrategyError(f"it should train {count} weights and has {there} to choose from; lower the budget")

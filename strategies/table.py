@@ -146,8 +146,11 @@ TABLE: dict[str, Entry] = {
         "strategies.random_rowcol",
         "Trains as many numbers as BitFit, or a budget of them, in randomly drawn rows or columns of every weight "
         "matrix of the layers.",
+        words={"embeddings": "the embeddings of words, positions and types are drawn from too"},
         sized=True,
         random=True,
+        narrowed="Trains as many numbers as BitFit, or a budget of them, in randomly drawn rows or columns of every "
+        "weight matrix of the layers and of the {words}.",
         matrices=SUBSET,
     ),
     "random_uniform_dense": Entry(

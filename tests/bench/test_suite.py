@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import strategies
 from bench import encoders, overrides, suite
 from bench.cell import CostCell, QualityCell
 from bench.errors import InputError
@@ -201,6 +200,22 @@ def test_a_rate_for_a_strategy_that_is_not_in_the_run_is_refused() -> None:
         changed(skip="quality", rates=["bitfit=1e-3"])
 
 
+def test_mask_seeds_of_a_suite_are_drawn_at_every_seed_of_what_draws() -> None:
+    text = TEXT.replace("[quality]\n", "[quality]\nmask_seeds = [5, 6]\n")
+    cells = [c for c in suite.parse(text, "here").cells(accelerator=False) if isinstance(c, QualityCell)]
+    drawn = {(c.seed, c.mask_seed) for c in cells if c.strategy == "random_uniform"}
+    assert drawn == {(seed, mask) for seed in {c.seed for c in cells} for mask in (5, 6)}
+    assert {c.mask_seed for c in cells if c.strategy != "random_uniform"} == {0}
+    same = overrides.apply(
+        suite.parse(TEXT, "here"), skip="cost", quality={"mask_seeds": [5, 6]}, cost={}, rates=None
+    ).cells(accelerator=False)
+    assert {c.key for c in same} == {c.key for c in cells}
+    with pytest.raises(InputError, match=r"mask_seeds: .*holds a value twice"):
+        suite.parse(text.replace("[5, 6]", "[5, 5]"), "here")
+    with pytest.raises(InputError, match="write --mask-seeds 0,1,2 or"):
+        overrides.parse_seeds("x", "--mask-seeds")
+
+
 def test_seeds_are_bounded() -> None:
     assert overrides.parse_seeds("0-999") == list(range(1000))
     assert overrides.parse_seeds("3,0-4,2") == [3, 0, 1, 2, 4]
@@ -383,16 +398,12 @@ def test_the_twin_of_the_size_sweep_sweeps() -> None:
 
 
 MATCH = {"match": "bitfit"}
-SIZED = replace(strategies.TABLE["random_uniform"], sized=True)
 
 
 @pytest.mark.parametrize(
     ("line", "field", "value"), [('match = "bitfit"', "match", "bitfit"), ("budget = 0.01", "budget", 0.01)]
 )
-def test_a_budget_is_of_strategies_with_a_size_to_choose_alone(
-    line: str, field: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(strategies.TABLE, "random_uniform", SIZED)
+def test_a_budget_is_of_strategies_with_a_size_to_choose_alone(line: str, field: str, value: object) -> None:
     text = TEXT.replace("[quality]\n", f"[quality]\n{line}\n").replace("[[cost]]\n", f"[[cost]]\n{line}\n", 1)
     plain, given = suite.parse(TEXT, "here"), suite.parse(text, "here")
     before = {cell.key for cell in plain.cells(accelerator=False)}
@@ -430,9 +441,8 @@ def test_attention_and_checkpointing_are_a_section_s_and_two_sections_make_two_g
             suite.parse(f"{named}{section}{wrong}\n", "here")
 
 
-def test_two_budgets_in_one_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_budgets_in_one_shape_are_refused() -> None:
     section = '[[cost]]\nmodels = ["minilm"]\nstrategies = ["random_uniform"]\nshapes = [[4, 16]]\n'
-    monkeypatch.setitem(strategies.TABLE, "random_uniform", SIZED)
     text = f'name = "x"\ndescription = "x"\n{section}budget = 0.01\n{section}budget = 0.02\n'
     with pytest.raises(InputError, match="measured at two budgets in one shape"):
         suite.parse(text, "here").cells(accelerator=False)

@@ -1,14 +1,18 @@
 """A run folder as reports see it, and the verdict made from it."""
 
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.record import InputError, QualityCell, Record
 from reports import compare, page, run
 from reports.run import Model
 from reports.sentences import Marks, sentences
+from reports.tables import seeds_table
 from reports.verdict import Row, Verdict, judge, shape_costs
 from synthetic_run import Plan, cost_cell, failed, make_run, only, quality_cell
 
@@ -53,6 +57,28 @@ def test_a_run_knows_what_is_done_failed_and_outstanding(tmp_path: Path) -> None
     assert len(found.failed) == 7
     assert len(found.outstanding) == 7
     assert all("strategy=frozen" in key for key in found.outstanding)
+
+
+def test_a_seed_that_drew_several_times_counts_once_by_the_mean_of_its_draws(tmp_path: Path) -> None:
+    plan = Plan(strategies=("full", "random_uniform"), tasks=("questions",), seeds=(0, 1), draws=(5, 6, 7), cost=False)
+    loaded = run.load(make_run(tmp_path / "run", plan))
+    task = loaded.models[0].tasks[0]
+    drawn = next(arm for arm in task.arms if arm.strategy == "random_uniform")
+    assert len(drawn.results) == 6
+    scores = [float(result.evaluation.scores["accuracy"] or 0) for seed, result in drawn.results if seed == 0]
+    found = drawn.by_seed(lambda result: result.evaluation.scores["accuracy"])
+    assert found.keys() == {0, 1}
+    assert found[0] == pytest.approx(np.mean(scores))
+    difference = row(judge(loaded.models[0]), "random_uniform").scores["questions"].difference
+    assert difference is not None
+    assert difference.n == 2
+    table = seeds_table(task)
+    assert "mean and standard deviation over its draws" in table.caption
+    note = table.rows[1][1].note
+    assert re.fullmatch(r"\N{PLUS-MINUS SIGN} [\d.]+, 3 draws; selection [\d.]+", note)
+    assert f"{100 * np.std(scores, ddof=1):.1f}" in note
+    plain = run.load(make_run(tmp_path / "plain", replace(plan, draws=())))
+    assert "draws" not in seeds_table(plain.models[0].tasks[0]).caption
 
 
 def test_a_retried_cell_counts_by_its_latest_record(tmp_path: Path) -> None:

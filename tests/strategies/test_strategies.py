@@ -30,7 +30,13 @@ HEADS: list[tuple[HeadKind, Pooling | None]] = [
     ("tagging", None),
 ]
 
-TAKES_COORDINATES = [*SUBSETS, "random_uniform:embeddings", "bitfit+random_uniform", "random_uniform+bf16"]
+TAKES_COORDINATES = [
+    *SUBSETS,
+    "random_uniform:embeddings",
+    "random_rowcol:embeddings",
+    "bitfit+random_uniform",
+    "random_uniform+bf16",
+]
 
 
 WITHOUT_CHECKPOINTING = ("albert", "mpnet")

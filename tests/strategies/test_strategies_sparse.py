@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 import strategies
 from bench.measure.live import LiveTensors, model_tensors
 from bench.models import TaskModel
-from strategies import draw, gradient_subset, sparse
+from strategies import StrategyError, draw, gradient_subset, sparse
 from strategies.draw import Drawn
 from strategies.interface import Applied, Context
 from strategies.recompute import can_recompute, recompute
@@ -176,11 +176,14 @@ def test_gradients_equal_dense_ones_in_float64(
     assert layer.weight.grad is None
 
 
+DRAWN = ["random_uniform", "random_uniform:embeddings", "random_rowcol", "random_rowcol:embeddings"]
+
+
 def apply(name: str, model: nn.Module) -> Applied:
     return strategies.resolve(name)(model, Context(np.random.default_rng(4)))
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("name", [*DRAWN, "magnitude_subset"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "albert", "deberta-v3", "gpt2"])
 @pytest.mark.parametrize("dense_share", [0.0, 1.0])
 def test_gradients_inside_a_model_equal_those_of_full_fine_tuning(
@@ -289,7 +292,7 @@ def saved_bytes(applied: Applied, batch: dict[str, Tensor]) -> int:
         return tracker.live_bytes - before - logits.nbytes
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize("name", [*DRAWN, "magnitude_subset"])
 @pytest.mark.parametrize("family", ["bert", "minilm", "roberta", "distilbert", "gpt2"])
 def test_no_more_is_kept_for_backward_than_by_bitfit(
     name: str, family: str, tiny_model: TinyModel, tiny_batch: dict[str, Tensor]
@@ -420,7 +423,16 @@ def made_in_the_shape_of(matrices: Iterable[tuple[int, ...]], backward: Callable
     return {shape for shape in made.shapes if shape in either}
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random_uniform",
+        "random_uniform:embeddings",
+        "random_rowcol",
+        "random_rowcol:embeddings",
+        "magnitude_subset",
+    ],
+)
 @pytest.mark.parametrize("family", ["bert", "albert", "distilbert", "gpt2"])
 def test_where_the_gradient_is_taken_at_coordinates_no_dense_one_is_ever_made(
     name: str,
@@ -496,3 +508,14 @@ def test_finalize_leaves_the_trained_values_in_the_weight(tiny_model: TinyModel)
         assert indices is not None
         moved = applied.model.state_dict()[name] - before[name]
         assert moved.count_nonzero() == moved.flatten()[indices].count_nonzero() == indices.numel()
+
+
+@pytest.mark.parametrize("name", [*DRAWN, "random_uniform_dense", "gradient_subset", "magnitude_subset", "shira:1"])
+def test_two_layers_with_one_weight_are_refused_by_name(name: str, tiny_model: TinyModel) -> None:
+    model = tiny_model("bert")
+    first, second = (model.get_submodule(f"encoder.encoder.layer.{i}.attention.self.query") for i in (0, 1))
+    second.weight = first.weight
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    with pytest.raises(StrategyError, match=r"layer\.0\.\S+query and \S+layer\.1\.\S+query are two layers with one"):
+        apply(name, model)
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags

@@ -77,6 +77,7 @@ class Plan:
     `options` follow the suite in the command the run was made with, `created` is when that was.
     `asked` are the fields in which cost cells of one shape differ, group by group; checkpointing costs a third of the
     time and saves half of the memory.
+    `draws` are the mask seeds of random strategies at each seed, where it is not the seed itself.
     `extra` names extra sets and by how much their score lies below evaluation. `alter` may change any record
     before it is written, or drop it by returning None.
     `calibrated` says whether the machine's own rates were taken around the cost cells.
@@ -90,6 +91,7 @@ class Plan:
     tasks: tuple[str, ...] = tuple(TASKS)
     strategies: tuple[str, ...] = STRATEGIES
     seeds: tuple[int, ...] = (0, 1, 2)
+    draws: tuple[int, ...] = ()
     train_sizes: tuple[int | None, ...] = (1000,)
     shapes: tuple[tuple[int, int], ...] = ((16, 64),)
     asked: tuple[Mapping[str, object], ...] = ({},)
@@ -118,12 +120,19 @@ class Plan:
         for seed in self.seeds if self.quality else ():
             for model in self.models:
                 cells += [
-                    quality_cell(self, model, task, strategy, seed, size)
+                    drawn
                     for task in self.tasks
                     for size in self.train_sizes
                     for strategy in self.strategies
+                    for drawn in _drawn(self, quality_cell(self, model, task, strategy, seed, size))
                 ]
         return cells
+
+
+def _drawn(plan: Plan, cell: QualityCell) -> list[QualityCell]:
+    if not plan.draws or not cell.strategy.startswith("random"):
+        return [cell]
+    return [cell.model_copy(update={"mask_seed": draw}) for draw in plan.draws]
 
 
 def cost_cell(plan: Plan, model: str, strategy: str, batch: int, length: int, replicate: int) -> CostCell:
