@@ -137,6 +137,18 @@ def test_a_strategy_that_fails_does_not_stop_its_group(monkeypatch: pytest.Monke
     assert result.step.steps == 6
 
 
+def test_a_budget_that_is_not_met_exactly_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
+    # Two adapters of 33 b + 16 values, b in between: b of 5 gives 362, where BitFit trains 384.
+    cells = [
+        FULL.model_copy(update={"strategy": s, "match": "bitfit"}) for s in ("adapter_pfeiffer", "random_uniform")
+    ]
+    outcomes = cost.run_group(cells, TINY, CPU, lambda *_: None)
+    adapters, exact = (outcomes[one.key] for one in cells)
+    assert "its size is 362 encoder values, 94.3% of its budget of 384" in adapters.warnings
+    assert not any("of its budget" in warning for warning in exact.warnings)
+
+
 def test_the_phases_of_a_step_lie_within_it_and_their_medians_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cost.measure_peak", lambda *_: peak_of_step(FULL, TINY, CPU))
     (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()

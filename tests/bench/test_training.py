@@ -136,6 +136,15 @@ def test_texts_that_are_cut_off_are_told(session: Session, tmp_path: Path) -> No
     assert not any("fill all" in warning for warning in outcome(session, tmp_path, max_length=64).warnings)
 
 
+def test_a_budget_that_is_not_met_exactly_is_told(session: Session, tmp_path: Path) -> None:
+    # Two adapters of 33 b + 16 values, b in between: b of 4 gives 296, where BitFit trains 320.
+    adapters, exact = (
+        outcome(session, tmp_path, strategy=name, match="bitfit") for name in ("adapter_pfeiffer", "random_uniform")
+    )
+    assert "its size is 296 encoder values, 92.5% of its budget of 320" in adapters.warnings
+    assert not any("of its budget" in warning for warning in exact.warnings)
+
+
 def test_the_gap_compares_samples_of_one_size(session: Session, tmp_path: Path) -> None:
     result = outcome(session, tmp_path, train_examples=24).quality
     assert result is not None

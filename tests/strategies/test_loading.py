@@ -30,6 +30,7 @@ MERGED = (
     "shira:2",
     "random_uniform:embeddings",
     "random_rowcol",
+    "random_rowcol:embeddings",
     "magnitude_subset",
 )
 OUTPUTS = {name: number for number, name in enumerate(dict.fromkeys((*NAMES, *MERGED)), start=2)}

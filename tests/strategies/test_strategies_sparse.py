@@ -423,7 +423,16 @@ def made_in_the_shape_of(matrices: Iterable[tuple[int, ...]], backward: Callable
     return {shape for shape in made.shapes if shape in either}
 
 
-@pytest.mark.parametrize("name", ["random_uniform", "random_uniform:embeddings", "random_rowcol", "magnitude_subset"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random_uniform",
+        "random_uniform:embeddings",
+        "random_rowcol",
+        "random_rowcol:embeddings",
+        "magnitude_subset",
+    ],
+)
 @pytest.mark.parametrize("family", ["bert", "albert", "distilbert", "gpt2"])
 def test_where_the_gradient_is_taken_at_coordinates_no_dense_one_is_ever_made(
     name: str,
