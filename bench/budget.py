@@ -31,7 +31,7 @@ def budget_of(cell: QualityCell | TrialCell | CostCell, model: TaskModel, kind: 
 
 def unmet(counts: Counts) -> tuple[str, ...]:
     """What to say where a strategy could not be given just the size asked for: sizes come in steps."""
-    size = counts.encoder_trainable if counts.encoder_kept is None else counts.encoder_kept
+    size = counts.encoder_size
     if counts.budget is None or counts.budget == size:
         return ()
     return (f"its size is {size:,} encoder values, {size / counts.budget:.1%} of its budget of {counts.budget:,}",)

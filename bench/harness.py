@@ -18,6 +18,7 @@ from bench.configurations import check_length
 from bench.errors import InputError
 from bench.measure.calibration import calibrate
 from bench.measure.subject import KIND, cost_config, cost_shapes
+from bench.measure.validity import available_memory_bytes
 from bench.models import shape_only
 from bench.outcome import Outcome, attempt, failure
 from bench.record import Record
@@ -50,6 +51,10 @@ class Summary:
 
     ok: int
     failed: int
+
+
+BYTES_A_VALUE = 16
+"""What a trained value takes at least: itself, its gradient and Adam's two moments, each in float32."""
 
 
 def preflight(cells: Sequence[Planned], session: Session) -> None:
@@ -105,13 +110,18 @@ def _check_sizes(cells: Iterable[QualityCell], session: Session) -> None:
 
 
 def _try_strategy(cell: Planned, session: Session) -> None:
-    """Apply a strategy to a model of the cell's architecture that holds no memory."""
+    """Apply a strategy to a model of the cell's architecture that holds no memory.
+
+    What it would insert is of its full size, so one that could not train here is refused before that is made.
+    """
     if isinstance(cell, QualityCell):
         kind = session.task(cell.task).kind
         model = shape_only(session.pristine(cell).encoder.config, kind, 2, cell.pooling)
     else:
         kind, model = KIND, cost_shapes(cell, cost_config(cell, session.encoder(cell.model)))
-    context = Context(np.random.default_rng(0), budget=budget_of(cell, model, kind))
+    available = available_memory_bytes()
+    most = None if available is None else available // BYTES_A_VALUE
+    context = Context(np.random.default_rng(0), budget=budget_of(cell, model, kind), most=most)
     strategies.resolve(cell.strategy)(model, context)
 
 

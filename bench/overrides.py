@@ -95,7 +95,7 @@ def parse_rates(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, 
     an argument also goes without it, and StrategyError for an unknown strategy.
     """
     rates: dict[str, float] = {}
-    used = {strategies.canonical(one) for one in known} | {strategies.family(one) for one in known}
+    used = {name for one in known for name in matrix.rated_as(strategies.canonical(one))}
     for text in texts or ():
         name, _, number = text.rpartition("=")
         try:

@@ -1,5 +1,7 @@
 """The command `plan`: what a training step needs and what fits, before there is a machine to try it on."""
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+import strategies as strategy_names
 from bench import cards, encoders, families, overrides
 from bench import suite as suites
 from bench.cards import Card
@@ -15,6 +18,7 @@ from bench.errors import InputError
 if TYPE_CHECKING:
     from bench.planning import Question
 
+PIPED_WIDTH = 160
 MODELS, STRATEGIES, SHAPE, PRECISION = "bert-base", "full,bitfit,bq_b2,frozen", "32x128", "fp32"
 
 
@@ -126,23 +130,30 @@ def _check_budget(asked: Asked) -> None:
 
 def _question(asked: Asked, members: list[encoders.Encoder]) -> "Question":
     """The question that the options make, of these encoders. Raises InputError for what cannot be asked."""
+    _check_budget(asked)
+    batch_size, length = overrides.parse_shape(asked.shape or SHAPE)
+    named = overrides.split(asked.strategies or STRATEGIES) or ()
+    for name in filter(None, (*named, asked.match)):
+        strategy_names.check(name)
+    precision = overrides.parse_precision(asked.precision or PRECISION)
+    attention = overrides.parse_attention(asked.attention)
+    limits_gib = _limits(asked.limits, asked.card)
+    # What is wrong with an option is said before torch loads.
     from bench import planning
 
-    batch_size, length = overrides.parse_shape(asked.shape or SHAPE)
-    _check_budget(asked)
     question = planning.Question(
         encoders=members,
-        strategies=overrides.split(asked.strategies or STRATEGIES) or (),
+        strategies=named,
         batch_size=batch_size,
         length=length,
-        precision=overrides.parse_precision(asked.precision or PRECISION),
+        precision=precision,
         match=asked.match,
         budget=asked.budget,
         accelerator=not asked.on_cpu,
-        limits_gib=_limits(asked.limits, asked.card),
+        limits_gib=limits_gib,
         reserve_gib=asked.reserve if asked.reserve is not None else 0.0 if asked.on_cpu else 1.0,
         card=asked.card,
-        attention=overrides.parse_attention(asked.attention),
+        attention=attention,
         gradient_checkpointing=asked.checkpointing,
     )
     if question.limits_gib[0] <= question.reserve_gib:
@@ -159,7 +170,7 @@ def _models(asked: Asked) -> None:
     if asked.as_json:
         planning.plan(question, lambda one: typer.echo(one.model_dump_json()))
     else:
-        Console().print(planning_tables.tables(planning.plan(question), question))
+        _console().print(planning_tables.tables(planning.plan(question), question))
 
 
 def _family(asked: Asked, name: str) -> None:
@@ -172,7 +183,7 @@ def _family(asked: Asked, name: str) -> None:
         family_planning.largest_members(family, question, lambda one: typer.echo(one.model_dump_json()))
     else:
         answers = family_planning.largest_members(family, question)
-        Console().print(family_planning.table(family, answers, question))
+        _console().print(family_planning.table(family, answers, question))
 
 
 def _suite(asked: Asked, name: str) -> None:
@@ -201,7 +212,12 @@ def _suite(asked: Asked, name: str) -> None:
     if asked.as_json:
         typer.echo(found.model_dump_json())
     else:
-        Console().print(suite_time_table.table(found))
+        _console().print(suite_time_table.table(found))
+
+
+def _console() -> Console:
+    """A terminal as wide as it is; where there is none, and no one says how wide, room for the tables."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 def _limits(text: str | None, card: Card | None) -> list[int]:

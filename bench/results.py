@@ -28,6 +28,11 @@ class Counts(Frozen):
     budget: int | None = None
     encoder_kept: int | None = None
 
+    @property
+    def encoder_size(self) -> int:
+        """Encoder values by which strategies of equal size are matched: those that differ in the end."""
+        return self.encoder_trainable if self.encoder_kept is None else self.encoder_kept
+
 
 class SplitScores(Frozen):
     """Scores of one split in eval mode. A score that does not exist (a correlation of constants) is None."""

@@ -1,10 +1,11 @@
 """The verdict table: a row a strategy, a column a question, full fine-tuning as the reference row."""
 
 from bench.metrics import Metric
+from bench.record import QualityCell
 from reports import formats
 from reports.formats import metric
 from reports.palette import label
-from reports.run import Task
+from reports.run import Model, Task
 from reports.sentences import Marks
 from reports.statistics import Difference
 from reports.table import Cell, Column, Table, bars
@@ -77,11 +78,37 @@ def _caption(verdict: Verdict) -> str:
         )
     elif verdict.shape is not None:
         parts.append("noise floor of step times unknown: full fine-tuning has not been timed twice")
+    others = [shape.label for shape in verdict.model.shapes if shape.label != verdict.shape]
+    if others:
+        parts.append(f"costs are of one step at {verdict.shape}; others have their section ({', '.join(others)})")
+    parts += _sizes(verdict.model)
     if verdict.model.sweeps:
         names = ", ".join(sweep.name for sweep in verdict.model.sweeps)
         parts.append(f"of several training-set sizes the largest is shown, the others have their section ({names})")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if parts else "Nothing measured yet."
+
+
+def _sizes(model: Model) -> list[str]:
+    """To what size strategies were asked to come, and which of them could not come to it exactly."""
+    arms = [arm for task in model.tasks for arm in task.arms]
+    asked = dict.fromkeys(size for arm in arms for one in arm.cells if (size := _asked(one.cell)) is not None)
+    if not asked:
+        return []
+    shares = {
+        label(arm.name, arm.strategy): result.counts.encoder_size / result.counts.budget
+        for arm in arms
+        for _, result in arm.results
+        if result.counts.budget and result.counts.encoder_size != result.counts.budget
+    }
+    missed = ", ".join(f"{name} has {formats.percent(share)} of it" for name, share in shares.items())
+    return [f"sizes that can be chosen are that of {' or '.join(asked)}{f' ({missed})' if missed else ''}"]
+
+
+def _asked(cell: QualityCell) -> str | None:
+    if cell.match is not None:
+        return label(cell.match, cell.match)
+    return None if cell.budget is None else f"{formats.percent(cell.budget)} of the encoder"
 
 
 def _task_columns(task: Task, marks: Marks) -> list[Column]:

@@ -18,7 +18,8 @@ def chosen_size(
     size = _chosen(stem, context, argument, each, fixed, most)
     if context.most is not None and fixed + size * each > context.most:
         raise StrategyError(
-            f"a {size_of(stem).word} of {size} trains {fixed + size * each} values, and there are {context.most}"
+            f"a {size_of(stem).word} of {size} trains {fixed + size * each} values, "
+            f"more than the {context.most} there is room for"
         )
     return size
 

@@ -225,7 +225,7 @@ def test_all_strategies_without_a_rate_are_named_at_once_and_narrow_storage_need
     rated = changed(skip="cost", quality={"strategies": names[:3]}, rates=["bitfit:query=5e-3"])
     assert {cell.strategy: cell.learning_rate for cell in quality_cells(rated) if cell.task == "questions"} == {
         "full": 1e-4,
-        "bitfit+bf16": 4e-3,
+        "bitfit+bf16": 1e-3,
         "bitfit:query+int8": 5e-3,
     }
     assert "bitfit:query 0.005" in overrides.settings_of(rated)

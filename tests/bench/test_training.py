@@ -19,6 +19,7 @@ from bench.outcome import Outcome, attempt
 from bench.session import Options, Session
 from bench.tasks.base import TaskData
 from bench.training import autocast_for, make_stepper, reseed, train
+from strategies.errors import StrategyError
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -241,6 +242,13 @@ def test_a_size_that_the_task_does_not_have_is_refused_before_the_run(
     cells = [QualityCell(**FIELDS, train_examples=size) for size in sizes]
     with pytest.raises(InputError, match=r"task 'cola' has 108 training examples, so a size of (200|108)"):
         harness.preflight(cells, session)
+
+
+@pytest.mark.parametrize("name", ["adapter_pfeiffer:999999999", "adapter_houlsby:99999999", "lora:999999999"])
+def test_a_strategy_too_large_for_the_memory_is_refused_before_it_is_made(session: Session, name: str) -> None:
+    pytest.importorskip("peft")
+    with pytest.raises(StrategyError, match=r"trains \d+ values, more than the \d+ there is room for"):
+        harness.preflight([QualityCell(**FIELDS | {"strategy": name})], session)
 
 
 def test_sizes_of_the_task_and_a_single_bound_beyond_it_are_accepted(session: Session) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.record import InputError, QualityCell, Record
+from bench.record import CostCell, InputError, QualityCell, Record
 from reports import compare, page, run
 from reports.run import Model
 from reports.sentences import Marks, sentences
 from reports.tables import seeds_table
 from reports.verdict import Row, Verdict, judge, shape_costs
+from reports.verdict_table import verdict_table
 from synthetic_run import Plan, cost_cell, failed, make_run, only, quality_cell
 
 
@@ -344,3 +345,29 @@ def test_a_few_seeds_that_agree_to_the_last_digit_decide_nothing(tmp_path: Path)
         "Undecided, since so few seeds may agree by chance: 0.200 below"
         in words(make_run(tmp_path / "run", plan))["bitfit"]
     )
+
+
+def test_the_caption_says_of_which_shape_costs_are_and_what_sizes_were_asked_for(tmp_path: Path) -> None:
+    def smaller(record: Record) -> Record:
+        if record.quality is None or record.cell.strategy != "random_uniform":
+            return record
+        counts = record.quality.counts.model_copy(update={"budget": 2 * record.quality.counts.encoder_trainable})
+        return record.model_copy(update={"quality": record.quality.model_copy(update={"counts": counts})})
+
+    class Matched(Plan):
+        @property
+        def cells(self) -> list[QualityCell | CostCell]:
+            matched = {"match": "bitfit"}
+            return [
+                cell.model_copy(update=matched) if cell.strategy == "random_uniform" else cell
+                for cell in super().cells
+            ]
+
+    plain = run.load(make_run(tmp_path / "plain", Plan()))
+    caption = verdict_table(judge(plain.models[0]), Marks(plain.marks)).caption
+    assert "costs are of" not in caption
+    assert "sizes that can be chosen" not in caption
+    two = run.load(make_run(tmp_path / "two", Matched(shapes=((16, 64), (2, 8)), alter=smaller)))
+    caption = verdict_table(judge(two.models[0]), Marks(two.marks)).caption
+    assert "costs are of one step at 16 \N{MULTIPLICATION SIGN} 64 tokens; others have their section (2" in caption
+    assert "sizes that can be chosen are that of BitFit (random uniform has 50% of it)" in caption
