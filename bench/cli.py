@@ -15,6 +15,7 @@ from bench.export_benchmark_command import export_benchmark
 from bench.plan_command import plan
 from bench.profile_command import profile
 from bench.run_command import OFFLINE, run
+from bench.waiting import wait_quietly
 from strategies.errors import StrategyError
 
 app = typer.Typer(
@@ -31,15 +32,13 @@ app = typer.Typer(
 TRAINING = frozenset(
     {"datasets", "evaluate", "safetensors", "seqeval", "sklearn", "tensorboard", "torch", "transformers"}
 )
-# Two processes that wait for each other by spinning slow both down many times; read by OpenMP when torch loads.
-QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/embedded-20260101T000000Z.")]
 
 
 def main() -> None:
     """Entry point: bad input becomes one line and exit code 2, an interrupt exit code 130."""
-    os.environ |= {name: value for name, value in QUIET_WAITING.items() if name not in os.environ}
+    wait_quietly()
     try:
         app()
     except (InputError, StrategyError) as error:

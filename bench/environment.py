@@ -15,6 +15,7 @@ from bench import __version__
 from bench.device import device_of
 from bench.errors import InputError, first_line
 from bench.record import Conditions
+from bench.waiting import wait_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURING = ("bench", "strategies")
@@ -86,6 +87,7 @@ def conditions(
         attention=attention,
         python=platform.python_version(),
         platform=platform.platform(),
+        wait_policy=wait_policy(),
     )
 
 

@@ -34,6 +34,8 @@ class Conditions(Frozen):
     """What surrounded a measurement. Two records are comparable in full only where these agree.
 
     `test_fingerprint` is that of the official test rows; None where none were predicted, and in records of old.
+    `wait_policy` is how OpenMP's threads wait (OMP_WAIT_POLICY); None where the environment did not say, and in
+    records of old.
     """
 
     code_commit: str | None
@@ -51,6 +53,7 @@ class Conditions(Frozen):
     attention: str
     python: str
     platform: str
+    wait_policy: str | None = None
 
 
 class Sidecar(Frozen):

@@ -243,12 +243,13 @@ class MemoryAttribution(Frozen):
 class MemoryPeak(Frozen):
     """Peak memory of one training step, taken in a fresh process after warm-up, or forecast from its shapes.
 
-    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live
-    tensors on a CPU and in a forecast. `resident_before_bytes` is what the process held before the model was built:
-    libraries mostly. On an accelerator `fragmentation_bytes` is what its allocator held beyond what it handed out,
-    peak to peak, and `context_bytes` what the process held of the device beyond its allocator: the device's context,
-    loaded kernels, memory of libraries. Figures that do not exist on a device are None; `context_reason` says why the
-    context of an accelerator is, and `snapshot_reason` why a snapshot that was asked for could not be had.
+    `method` says what `peak_allocated_bytes` counts: the accelerator's allocator, or the bytes of live tensors on a
+    CPU and in a forecast. `resident_before_bytes` is what the process held before the model was built: libraries
+    mostly. On an accelerator `fragmentation_bytes` is what its allocator held beyond what it handed out, peak to
+    peak, and `context_bytes` what the process held of the device beyond its allocator: the device's context, loaded
+    kernels, memory of libraries; `allocated_by_phase_bytes` is the allocator's peak in each phase of another step.
+    Figures that do not exist on a device are None; `context_reason` says why the context of an accelerator is, and
+    `snapshot_reason` why a snapshot that was asked for could not be had.
     """
 
     method: Literal["allocator", "live tensors", "forecast"]
@@ -260,7 +261,14 @@ class MemoryPeak(Frozen):
     context_bytes: int | None = None
     context_reason: str | None = None
     snapshot_reason: str | None = None
+    allocated_by_phase_bytes: dict[str, int] | None = None
     attribution: MemoryAttribution | None = None
+
+    @property
+    def by_phase_bytes(self) -> dict[str, int]:
+        """The peak of each phase: the allocator's where it was asked, else of live tensors; empty where not known."""
+        tensors = {} if self.attribution is None else self.attribution.peak_by_phase_bytes
+        return self.allocated_by_phase_bytes or tensors
 
 
 class CostResult(Frozen):

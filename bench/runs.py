@@ -20,8 +20,9 @@ COMPARED = (
     "attention",
     "python",
 )
-# Known only of cells that predicted test rows: where one side did not, there is nothing that could have changed.
-COMPARED_IF_BOTH = ("test_fingerprint",)
+# Known only of cells that predicted test rows, and of threads that were told how to wait: where one side was not,
+# nothing could have changed, or nobody can tell.
+COMPARED_IF_BOTH = ("test_fingerprint", "wait_policy")
 
 
 def now_utc() -> str:

@@ -14,11 +14,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench import encoders
 from bench import suite as suites
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.device import device_of
-from bench.environment import choose_device, set_matmul
-from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
+from bench.environment import choose_device
+from bench.measure.subject import ready
 from benchmarks.timers import synchronising
 from fake_device import FakeDevice
 
@@ -58,10 +57,6 @@ def test_the_timer_waits_for_the_device(benchmark: BenchmarkFixture) -> None:
 
 def stepping(cell: CostCell) -> Callable[[], object]:
     """A function that takes a training step of the cell on the device."""
-    device = DEVICE.torch_device
-    set_matmul(cell.precision)
-    base = cost_base(cell, encoders.find(cell.model))
-    batch = random_batch(cell, base.encoder.config.vocab_size, device)
-    stepper = cost_stepper(apply_fresh(base, cell, device, budget_of(cell, base, KIND)), cell, device)
+    stepper, batch = ready(cell, encoders.find(cell.model), DEVICE.torch_device)
     count = itertools.count()
     return lambda: stepper(batch, next(count))

@@ -15,10 +15,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import strategies
 from bench import encoders
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.measure.memory import live_peak
-from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
+from bench.measure.subject import ready
 from benchmarks.pairs import paired
 
 CPU = torch.device("cpu")
@@ -82,9 +81,7 @@ def _step(model: str, strategy: str) -> tuple[Callable[[], object], int]:
     """A function that takes a training step, and the peak of live tensors in one, in bytes."""
     match = "bitfit" if strategies.is_sized(strategy) else None
     cell = CostCell(model=model, strategy=strategy, batch_size=8, length=128, attention_dropout=0.0, match=match)
-    base = cost_base(cell, encoders.find(model, {}))
-    batch = random_batch(cell, base.encoder.config.vocab_size, CPU)
-    stepper = cost_stepper(apply_fresh(base, cell, CPU, budget_of(cell, base, KIND)), cell, CPU)
+    stepper, batch = ready(cell, encoders.find(model, {}), CPU)
     count = itertools.count()
     for step in itertools.islice(count, cell.warmup_steps):
         stepper(batch, step)

@@ -19,6 +19,7 @@ FIELDS = (
     "device_name",
     "driver",
     "threads",
+    "wait_policy",
     "precision",
     "attention",
     "python",

@@ -1,6 +1,6 @@
 """What the memory of a step consists of, and how well it was forecast: a table below the costs of a batch shape."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.results import MEMORY_PARTS, CostResult, MemoryAttribution, MemoryPeak
 from reports import formats
@@ -12,7 +12,8 @@ from reports.verdict import place
 CAPTION = (
     "The peak of a step and what it consists of at that moment: activations are what is then held of all that the "
     "forward pass leaves for the backward pass, workspace is what single operations need, residual what nothing of "
-    "this explains. A forecast knows shapes alone."
+    "this explains. Beside it stands the peak of each phase of the step, by the allocator where it counts and by live "
+    "tensors elsewhere. A forecast knows shapes alone."
 )
 BESIDE = (
     "On the device besides: what the allocator held beyond what it handed out, peak to peak, and what the process "
@@ -34,14 +35,16 @@ def memory_table(shape: Shape, order: Mapping[str, int]) -> Table | None:
         return None
     most = max(peak for _, _, peak, _ in known)
     method = next(result.memory.method for _, result, _, _ in known if result.memory is not None)
+    phases = list(dict.fromkeys(phase for _, r, _, _ in known if r.memory for phase in r.memory.by_phase_bytes))
     columns = (
         Column("strategy", numeric=False),
         Column("peak", method),
         *(Column(part, "", "of which") for part in MEMORY_PARTS),
         Column("peaks in", "", numeric=False),
+        *(Column(phase, "", "most in") for phase in phases),
         Column("forecast", "over measured"),
     )
-    rows = tuple(_row(*one, most) for one in known)
+    rows = tuple(_row(*one, most, phases) for one in known)
     reasons = dict.fromkeys(r.forecast_reason for _, r, _, _ in known if r.forecast_reason is not None)
     captions = [CAPTION, *(f"No forecast: {reason}." for reason in reasons)]
     weighed = [result.memory for _, result, _, _ in known if result.memory is not None]
@@ -62,7 +65,10 @@ def _beside(memory: MemoryPeak) -> tuple[Cell, Cell]:
     return fragmentation, context
 
 
-def _row(strategy: str, result: CostResult, peak: int, parts: MemoryAttribution, most: int) -> tuple[Cell, ...]:
+def _row(
+    strategy: str, result: CostResult, peak: int, parts: MemoryAttribution, most: int, phases: Sequence[str]
+) -> tuple[Cell, ...]:
+    by_phase = {} if result.memory is None else result.memory.by_phase_bytes
     forecast = formats.MISSING, ""
     if result.forecast is not None:
         expected = result.forecast.peak_allocated_bytes
@@ -72,5 +78,6 @@ def _row(strategy: str, result: CostResult, peak: int, parts: MemoryAttribution,
         Cell(formats.size(peak), "", peak / most),
         *(Cell(formats.size(size)) for size in parts.parts.values()),
         Cell(parts.phase or formats.MISSING),
+        *(Cell(formats.size(by_phase.get(phase))) for phase in phases),
         Cell(*forecast),
     )

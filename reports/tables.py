@@ -6,7 +6,7 @@ from functools import partial
 
 from bench.metrics import Metric
 from bench.record import CostCell, QualityCell, Record
-from bench.results import CostResult, QualityResult
+from bench.results import CostResult, MemoryPeak, QualityResult
 from reports import formats
 from reports.cautions import unusable_times
 from reports.formats import metric
@@ -154,8 +154,8 @@ def warnings_table(run: Run) -> Table:
 
 def conditions_table(run: Run) -> Table:
     """What surrounded the measurements; where records differ, every value with the number of its records."""
-    names = ["device", "device_name", "driver", "threads", "precision", "attention", "python", "platform"]
-    names += ["code_commit", "code_dirty", "code_fingerprint"]
+    names = ["device", "device_name", "driver", "threads", "wait_policy", "precision", "attention"]
+    names += ["python", "platform", "code_commit", "code_dirty", "code_fingerprint"]
     rows = [(name.replace("_", " "), _values(run.records, name)) for name in names]
     packages = {package for record in run.records for package in record.conditions.versions}
     rows += [
@@ -267,9 +267,15 @@ def _memory_cells(result: CostResult, peak: float | None) -> tuple[Cell, ...]:
     return (
         Cell(formats.size(memory.peak_allocated_bytes), bar=peak),
         Cell(formats.size(memory.peak_reserved_bytes)),
-        Cell(formats.size(memory.resident_high_water_bytes)),
+        Cell(formats.size(memory.resident_high_water_bytes), _before(memory)),
         Cell(memory.method),
     )
+
+
+def _before(memory: MemoryPeak) -> str:
+    """What the process held before the model was built, where that is known."""
+    before = memory.resident_before_bytes
+    return "" if before is None else f"{formats.size(before)} before the model"
 
 
 def _values(records: Iterable[Record], name: str) -> str:

@@ -5,11 +5,9 @@ for which torch chooses the kernels it would choose for real ones.
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
@@ -27,10 +25,8 @@ from bench.cell import CostCell, Precision
 from bench.configurations import attention_of, with_dropout
 from bench.encoders import Encoder
 from bench.errors import first_line
-from bench.measure.subject import KIND, cost_config, cost_shapes, cost_stepper, random_batch
-from bench.scoring import task_loss
+from bench.measure.subject import KIND, cost_config, cost_context, cost_shapes, cost_stepper, random_batch
 from bench.training import Stepper
-from strategies.interface import Context
 
 CPU = torch.device("cpu")
 MASKED = frozenset({"deberta-v2"})
@@ -122,13 +118,7 @@ def fake_stepper(
     if accelerator and attention_of(config) == "sdpa":
         config = with_dropout(config, None, 0.0)
     model = cost_shapes(cell, config)
-    context = Context(
-        np.random.default_rng(cell.mask_seed),
-        total_steps=cell.warmup_steps + cell.steps_per_round,
-        batches=lambda: itertools.repeat({}),
-        loss=lambda logits, batch: task_loss(logits, batch["labels"], KIND),
-        budget=budget_of(cell, model, KIND),
-    )
+    context = cost_context(cell, {}, budget_of(cell, model, KIND))
     applied = strategies.resolve(cell.strategy)(model, context)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     _carry_over(applied.model, mode)

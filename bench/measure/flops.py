@@ -15,12 +15,11 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.arithmetic import Arithmetic
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
-from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
+from bench.measure.subject import ready
 from bench.training import END, Stepper
 from strategies.interface import Batch
 
@@ -47,21 +46,16 @@ def _pairs(query: Shape, key: Shape) -> int:
     return query[0] * query[1] * query[2] * key[2]
 
 
-def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
 def _added_matrix_vector(_: Shape, matrix: Shape, *__: Any, **___: Any) -> int:
     return 2 * matrix[0] * matrix[1]
 
 
-# What torch's own table lacks: attention on a CPU, and products with a vector. The gradient at single coordinates is
-# of the latter sort: 2 operations for each of n tokens and k coordinates.
+# What torch's own table lacks: attention on a CPU, and the product with a vector that the gradient at single
+# coordinates adds up in place, 2 operations for each of n tokens and k coordinates.
+# No strategy takes another product of its sort.
 FORMULAS: dict[Any, Callable[..., int]] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _flash,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _flash_backward,
-    aten.mv: _matrix_vector,
-    aten.addmv: _added_matrix_vector,
     aten.addmv_: _added_matrix_vector,
 }
 
@@ -80,10 +74,7 @@ def arithmetic_with_weights(cell: CostCell, encoder: Encoder) -> Arithmetic:
 
     It needs the memory and the time of such a step.
     """
-    device = torch.device("cpu")
-    base = cost_base(cell, encoder)
-    stepper = cost_stepper(apply_fresh(base, cell, device, budget_of(cell, base, KIND)), cell, device)
-    batch = random_batch(cell, base.encoder.config.vocab_size, device)
+    stepper, batch = ready(cell, encoder, torch.device("cpu"))
     stepper(batch, 0)
     return count_step(stepper, batch, 1)
 

@@ -36,12 +36,11 @@ class Peak:
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of living storages while active. `live_bytes` is now, `peak_bytes` the most so far."""
+    """Counts the bytes of living storages while active. `live_bytes` is now."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live_bytes = 0
-        self.peak_bytes = 0
         self._numbers = itertools.count()
         # By the address of a storage, which another may have once it is dead; the number is its own for good.
         self._alive: dict[int, tuple[int, weakref.finalize[..., Any]]] = {}
@@ -71,7 +70,6 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def reset_peak(self) -> None:
         """Forget the peak so far; what lives now still counts."""
-        self.peak_bytes = self.live_bytes
         sizes = Counter[int]()
         for number, size in self._events:
             sizes[number] += size
@@ -95,8 +93,8 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _ranges(self) -> Iterator[tuple[str, int, int]]:
         """Each phase, and the events it reaches from and to."""
-        ends = [begin for begin, _ in self._phases[1:]]
-        for (begin, phase), end in zip(self._phases, [*ends, len(self._events)], strict=True):
+        bounds = itertools.pairwise([*(begin for begin, _ in self._phases), len(self._events)])
+        for (_, phase), (begin, end) in zip(self._phases, bounds, strict=True):
             yield phase, begin, end
 
     def _count(self, tensor: Tensor) -> int:
@@ -109,7 +107,6 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive[address] = number, weakref.finalize(storage, self._forget, address, number, size)
         self._events.append((number, size))
         self.live_bytes += size
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return number
 
     def _forget(self, address: int, number: int, size: int) -> None:

@@ -21,16 +21,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from bench import encoders
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.device import Device, device_of, peaks_of
 from bench.encoders import Encoder
-from bench.environment import prepare, set_matmul, worker_command
+from bench.environment import prepare, worker_command
 from bench.errors import because
 from bench.measure.fake import fake_stepper
 from bench.measure.live import LiveTensors, Peak, gradients, optimizer_tensors
 from bench.measure.resident import reset_high_water, resident_bytes
-from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
+from bench.measure.subject import ready
 from bench.results import MEMORY_PARTS, MemoryAttribution, MemoryPeak
 from bench.training import END, Stepper
 
@@ -51,8 +50,7 @@ def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device, snapsho
     """The peak of one step of `cell` on `device`, measured in a fresh process.
 
     That process writes what the allocator did in one more step to `snapshot`, where a path is given and the device
-    keeps such a history. Raises torch.OutOfMemoryError where that process ran out of memory, MemoryFailureError for
-    any other end.
+    keeps such a history. Raises MemoryFailureError where that process gave no answer, with what it said last.
     """
     door = device_of(device)
     free = door.free_bytes()
@@ -80,8 +78,6 @@ def measure_peak(cell: CostCell, encoder: Encoder, device: torch.device, snapsho
     if child.returncode == 0:
         return _undisturbed(_answer(child.stdout), free, door.free_bytes())
     reason = (child.stderr.strip().splitlines() or [f"the process ended with status {child.returncode}"])[-1]
-    if child.returncode == -9 or "OutOfMemoryError" in reason or "can't allocate memory" in reason:
-        raise torch.OutOfMemoryError(reason)
     raise MemoryFailureError(reason)
 
 
@@ -118,22 +114,38 @@ def peak_of_step(
     `free_bytes` is what was free on the device before this process had anything of it; None where that is not known.
     """
     before = resident_bytes("VmRSS")
-    set_matmul(cell.precision)
-    base = cost_base(cell, encoder)
-    vocabulary = base.encoder.config.vocab_size
-    applied = apply_fresh(base, cell, device, budget_of(cell, base, KIND))
-    del base
-    stepper = cost_stepper(applied, cell, device)
-    batch = random_batch(cell, vocabulary, device)
+    stepper, batch = ready(cell, encoder, device)
     for step in range(WARMUP_STEPS):
         stepper(batch, step)
     door = device_of(device)
-    if not door.counts_memory:
-        return _cpu_peak(stepper, batch, before)
-    found = _accelerator_peak(stepper, batch, door, free_bytes)
+    can_reset = reset_high_water()
+    allocated, reserved = peaks_of(door, lambda: stepper(batch, WARMUP_STEPS))
+    resident = resident_bytes("VmHWM") if can_reset else None
+    if allocated is None:
+        peak = live_peak(stepper, batch, WARMUP_STEPS + 1)
+        return MemoryPeak(
+            method="live tensors",
+            peak_allocated_bytes=peak.bytes,
+            peak_reserved_bytes=None,
+            resident_high_water_bytes=resident,
+            attribution=attribution(peak, peak.bytes),
+            resident_before_bytes=before,
+        )
+    context, reason = _context(door, free_bytes)
+    found = MemoryPeak(
+        method="allocator",
+        peak_allocated_bytes=allocated,
+        peak_reserved_bytes=reserved,
+        resident_high_water_bytes=None,
+        allocated_by_phase_bytes=_phase_peaks(stepper, batch, WARMUP_STEPS + 1, door),
+        attribution=attribution(live_peak(stepper, batch, WARMUP_STEPS + 2), allocated),
+        fragmentation_bytes=None if reserved is None else reserved - allocated,
+        context_bytes=context,
+        context_reason=reason,
+    )
     if snapshot is None:
         return found
-    reason = _snapshot(snapshot, cell, lambda: door.history(lambda: stepper(batch, WARMUP_STEPS + 2)))
+    reason = _snapshot(snapshot, cell, lambda: door.history(lambda: stepper(batch, WARMUP_STEPS + 3)))
     return found.model_copy(update={"snapshot_reason": reason})
 
 
@@ -161,23 +173,21 @@ def write_snapshot(path: Path, cell: CostCell, history: Mapping[str, Any]) -> No
         json.dump({"cell": cell.key, **history}, file, default=str)
 
 
-def _accelerator_peak(
-    stepper: Stepper, batch: Mapping[str, Tensor], device: Device, free_bytes: int | None
-) -> MemoryPeak:
-    allocated, reserved = peaks_of(device, lambda: stepper(batch, WARMUP_STEPS))
-    if allocated is None:
-        raise MemoryFailureError(f"{device.torch_device} counts no memory")
-    context, reason = _context(device, free_bytes)
-    return MemoryPeak(
-        method="allocator",
-        peak_allocated_bytes=allocated,
-        peak_reserved_bytes=reserved,
-        resident_high_water_bytes=None,
-        attribution=attribution(live_peak(stepper, batch, WARMUP_STEPS + 1), allocated),
-        fragmentation_bytes=None if reserved is None else reserved - allocated,
-        context_bytes=context,
-        context_reason=reason,
-    )
+def _phase_peaks(stepper: Stepper, batch: Mapping[str, Tensor], step: int, device: Device) -> dict[str, int]:
+    """The allocator's peak in each phase of one step, which waits for the device between them."""
+    peaks: dict[str, int] = {}
+    running: list[str] = []
+
+    def mark(phase: str) -> None:
+        device.synchronize()
+        peak = device.peak_allocated_bytes()
+        if running and peak is not None:
+            peaks[running.pop()] = peak
+        running.append(phase)
+        device.reset_peak()
+
+    dataclasses.replace(stepper, mark=mark)(batch, step)
+    return peaks
 
 
 def _context(device: Device, before: int | None) -> tuple[int | None, str | None]:
@@ -195,22 +205,6 @@ def _context(device: Device, before: int | None) -> tuple[int | None, str | None
     if held < 0:
         return None, "another process gave memory of the device back meanwhile"
     return held, None
-
-
-def _cpu_peak(stepper: Stepper, batch: Mapping[str, Tensor], before: int | None) -> MemoryPeak:
-    """Resident high-water of one plain step, then live tensors of one tracked step."""
-    can_reset = reset_high_water()
-    stepper(batch, WARMUP_STEPS)
-    resident = resident_bytes("VmHWM") if can_reset else None
-    peak = live_peak(stepper, batch, WARMUP_STEPS + 1)
-    return MemoryPeak(
-        method="live tensors",
-        peak_allocated_bytes=peak.bytes,
-        peak_reserved_bytes=None,
-        resident_high_water_bytes=resident,
-        attribution=attribution(peak, peak.bytes),
-        resident_before_bytes=before,
-    )
 
 
 def live_peak(stepper: Stepper, batch: Mapping[str, Tensor], step: int) -> Peak:

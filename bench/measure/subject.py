@@ -15,9 +15,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 import strategies
 from bench.audit import trainable_counts
+from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.configurations import attention_of, configure
 from bench.encoders import Encoder, folder_config
+from bench.environment import set_matmul
 from bench.errors import InputError
 from bench.models import HEAD_PREFIX, TaskModel, build_model, config_encoder, shape_only
 from bench.results import Counts
@@ -94,18 +96,30 @@ def _as_asked(model: TaskModel, cell: CostCell) -> TaskModel:
     return model
 
 
+def ready(cell: CostCell, encoder: Encoder, device: torch.device) -> tuple[Stepper, dict[str, Tensor]]:
+    """The stepper of a cost cell and its batch on `device`; nothing is left of the model it was copied from."""
+    set_matmul(cell.precision)
+    base = cost_base(cell, encoder)
+    applied = apply_fresh(base, cell, device, budget_of(cell, base, KIND))
+    return cost_stepper(applied, cell, device), random_batch(cell, base.encoder.config.vocab_size, device)
+
+
 def apply_fresh(base: TaskModel, cell: CostCell, device: torch.device, budget: int | None = None) -> Applied:
     """The cell's strategy on a copy of `base` on `device`; `budget` is the cell's, in encoder values."""
     model = copy.deepcopy(base).to(device)
     batch = random_batch(cell, base.encoder.config.vocab_size, device)
-    context = Context(
+    return strategies.resolve(cell.strategy)(model, cost_context(cell, batch, budget))
+
+
+def cost_context(cell: CostCell, batch: dict[str, Tensor], budget: int | None) -> Context:
+    """What the cell's strategy is told: `batch`, over and over, is all its training data."""
+    return Context(
         np.random.default_rng(cell.mask_seed),
         total_steps=cell.warmup_steps + cell.steps_per_round,
         batches=lambda: itertools.repeat(batch),
         loss=lambda logits, batch: task_loss(logits, batch["labels"], KIND),
         budget=budget,
     )
-    return strategies.resolve(cell.strategy)(model, context)
 
 
 def cost_stepper(applied: Applied, cell: CostCell, device: torch.device) -> Stepper:

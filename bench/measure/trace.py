@@ -18,16 +18,15 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule,
 
 import strategies
 from bench.audit import AuditError, wrong_selection
-from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.configurations import attention_of
 from bench.device import device_of, peaks_of
 from bench.encoders import Encoder
-from bench.environment import conditions, set_matmul
+from bench.environment import conditions
 from bench.fingerprints import config_fingerprint
 from bench.measure import trace_events
 from bench.measure.live import model_tensors, optimizer_tensors
-from bench.measure.subject import KIND, apply_fresh, cost_base, cost_config, cost_stepper, random_batch
+from bench.measure.subject import cost_config, ready
 from bench.profiles import PROFILE, MemoryCurve, Profile
 from bench.training import END, Stepper
 
@@ -103,20 +102,15 @@ def record(
     """
     # Finer than records write it: profiles are shown in the order they were taken.
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    set_matmul(cell.precision)
-    base = cost_base(cell, encoder)
-    vocabulary = base.encoder.config.vocab_size
-    applied = apply_fresh(base, cell, device, budget_of(cell, base, KIND))
-    del base
-    wrong = wrong_selection(applied)
+    stepper, batch = ready(cell, encoder, device)
+    wrong = wrong_selection(stepper.applied)
     if wrong:
         raise AuditError(wrong)
-    stepper = replace(cost_stepper(applied, cell, device), mark=PhaseRanges())
-    batch = random_batch(cell, vocabulary, device)
+    stepper = replace(stepper, mark=PhaseRanges())
     for step in range(cell.warmup_steps):
         stepper(batch, step)
     held = _held_bytes(stepper, batch.values(), device)
-    with module_ranges(applied.model):
+    with module_ranges(stepper.applied.model):
         profiler = _profile(stepper, batch, cell.warmup_steps, steps, device, folder, options)
     (trace,) = folder.glob("*.pt.trace.json.gz")
     config = cost_config(cell, encoder)

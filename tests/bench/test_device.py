@@ -112,8 +112,12 @@ def test_peaks_are_counted_from_after_the_warm_up_and_read_when_the_step_is_done
         "free",
         "reserved",
     ]
+    # Another step is waited for as each phase begins and ends, and its peak read before it is set back for the next.
+    begins, ends = ["synchronize", "peak_allocated", "reset_peak"], ["synchronize", "peak_allocated", "reset_peak"]
+    by_phase = ["step", *begins, *ends * len(PHASES)]
     attributed = ["step"]  # One more step says what the peak consists of; its own peak is nobody's.
-    assert device.calls == [*["step"] * WARMUP_STEPS, *measured, *attributed]
+    assert device.calls == [*["step"] * WARMUP_STEPS, *measured, *by_phase, *attributed]
+    assert found.by_phase_bytes == dict.fromkeys(PHASES, 2000), "as the allocator says"
     assert (found.method, found.peak_allocated_bytes, found.peak_reserved_bytes) == ("allocator", 2000, 3000)
     assert found.resident_high_water_bytes is None
     assert found.fragmentation_bytes == 1000

@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from bench.encoders import Encoder
 from bench.measure.live import LiveTensors, model_tensors, optimizer_tensors
 from bench.measure.memory import MemoryFailureError, forecast_peak, live_peak, main, measure_peak, peak_of_step
 from bench.measure.subject import apply_fresh, cost_base, cost_stepper, counts, random_batch
-from bench.measure.time import Instruments, time_group, turn_order
+from bench.measure.time import Instruments, Timing, time_group, turn_order
 from bench.measure.validity import Watch
 from bench.models import TaskModel
 from bench.results import MemoryPeak
+from bench.training import Stepper
 from strategies.interface import Applied, Context
 
 CPU = torch.device("cpu")
@@ -61,7 +63,7 @@ def test_live_bytes_rise_and_fall_with_tensors() -> None:
         assert tracker.live_bytes == 1024
         first.add_(1)
         assert tracker.live_bytes == 1024
-    assert tracker.peak_bytes >= 2048
+    assert tracker.peak().bytes >= 2048
 
 
 def test_the_peak_of_a_linear_step_is_what_arithmetic_says() -> None:
@@ -77,7 +79,7 @@ def test_the_peak_of_a_linear_step_is_what_arithmetic_says() -> None:
     floats = width * width + batch * width  # the weight and the inputs, there from the start
     floats += batch * width + 1  # the outputs and their sum
     floats += 1 + width * width  # gradients: of the sum, and of the weight; that of the outputs is a view of the first
-    assert tracker.peak_bytes == pytest.approx(4 * floats, rel=0.01)
+    assert tracker.peak().bytes == pytest.approx(4 * floats, rel=0.01)
 
 
 def test_peak_memory_of_strategies_is_ordered_as_their_needs() -> None:
@@ -101,15 +103,15 @@ def test_a_fresh_process_finds_the_same_peak() -> None:
 
 def test_every_cell_is_timed_in_every_round_and_the_order_rotates() -> None:
     cells = [FULL, cell("bitfit"), cell("full", replicate=1)]
-    turns: list[str] = []
-    timings = time_group(cells, TINY, INSTRUMENTS, lambda turn: turns.append(turn.key))
-    assert len(turns) == 9
-    assert turns[:3] == [c.key for c in turn_order(cells, 0)]
-    assert turns[3] != turns[0]
+    begun: list[str] = []
+    timings = time_group(cells, TINY, INSTRUMENTS, lambda turn: begun.append(turn.key))
+    assert len(begun) == 9
+    assert begun[:3] == [c.key for c in turn_order(cells, 0)]
+    assert begun[3] != begun[0]
     for one in cells:
         assert timings[one.key].step_seconds.shape == (3, 2)
         assert (timings[one.key].step_seconds > 0).all()
-    assert timings[FULL.key].order == [turns[3 * number : 3 * number + 3].index(FULL.key) for number in range(3)]
+    assert timings[FULL.key].order == [begun[3 * number : 3 * number + 3].index(FULL.key) for number in range(3)]
     assert sorted(timings[FULL.key].order) == [0, 1, 2]
 
 
@@ -165,6 +167,61 @@ def test_the_phases_of_a_step_lie_within_it_and_their_medians_are_kept(monkeypat
     assert found.phases.total == pytest.approx(sum(medians))
     assert found.p99_seconds is not None
     assert found.p95_seconds <= found.p99_seconds <= steps.max()
+
+
+def turns(seconds: list[float], timings: dict[str, Timing]) -> dict[str, Timing]:
+    """The timings as if each step had taken these seconds."""
+    for timing in timings.values():
+        timing.turns = [
+            replace(turn, step_seconds=seconds, phase_seconds=[[0.1] * 4] * len(seconds)) for turn in timing.turns
+        ]
+    return timings
+
+
+def test_quantiles_of_a_record_are_those_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [float(second) for second in range(1, 102)]
+    monkeypatch.setattr(cost, "time_group", lambda *given: turns(seconds, time_group(*given)))
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    result = cost.run_group([FULL], TINY, CPU, lambda *_: None)[FULL.key].cost
+    assert result is not None
+    step = result.step
+    # A hundred steps between the least and the most, three times over.
+    assert (step.quartile1_seconds, step.median_seconds, step.quartile3_seconds) == (26, 51, 76)
+    assert (step.p95_seconds, step.p99_seconds) == (96, 100)
+
+
+@pytest.mark.parametrize(("far", "warned"), [(1.1, False), (1.4, True)])
+def test_steps_that_spread_widely_are_warned_of(far: float, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "time_group", lambda *given: turns([1.0, 1.0, far, far], time_group(*given)))
+    monkeypatch.setattr(cost, "measure_peak", peak_of_step)
+    (outcome,) = cost.run_group([FULL], TINY, CPU, lambda *_: None).values()
+    said = "step times spread widely: interquartile range 33% of the median; the machine was not quiet"
+    assert [warning for warning in outcome.warnings if "spread" in warning] == ([said] if warned else [])
+
+
+@pytest.mark.parametrize("can_reset", [True, False])
+def test_resident_memory_is_the_most_of_one_step(can_reset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, honest = [], Stepper.__call__
+
+    def reset() -> bool:
+        calls.append("reset")
+        return can_reset
+
+    def resident(field: str) -> int:
+        calls.append(field)
+        return {"VmRSS": 5, "VmHWM": 7}[field]
+
+    def step(stepper: Stepper, *given: Any) -> torch.Tensor:
+        calls.append("step")
+        return honest(stepper, *given)
+
+    monkeypatch.setattr("bench.measure.memory.reset_high_water", reset)
+    monkeypatch.setattr("bench.measure.memory.resident_bytes", resident)
+    monkeypatch.setattr(Stepper, "__call__", step)
+    found = peak_of_step(FULL, TINY, CPU)
+    asked = ["VmHWM"] if can_reset else []
+    assert calls == ["VmRSS", "step", "step", "reset", "step", *asked, "step"]
+    assert (found.resident_before_bytes, found.resident_high_water_bytes) == (5, 7 if can_reset else None)
 
 
 def test_a_batch_is_the_same_for_every_strategy() -> None:

@@ -40,7 +40,36 @@ def test_parts_add_up_and_the_forecast_stands_beside_them(tmp_path: Path) -> Non
         peak, *parts = (mebibytes(cell.text) for cell in row[1:8])
         assert sum(parts) == pytest.approx(peak, rel=0.01)
         assert row[8].text == "forward"
-        assert row[9].note == "1.010"
+        assert row[-1].note == "1.010"
+
+
+def by_phase(record: Record) -> Record:
+    """A record with the allocator's peaks of two phases for full fine-tuning."""
+    assert record.cost is not None
+    assert record.cost.memory is not None
+    told = {"forward": 3 * 2**20, "backward": 5 * 2**20} if record.cell.strategy == "full" else None
+    memory = record.cost.memory.model_copy(update={"allocated_by_phase_bytes": told})
+    return record.model_copy(update={"cost": record.cost.model_copy(update={"memory": memory})})
+
+
+def test_the_peak_of_each_phase_has_a_column(tmp_path: Path) -> None:
+    found = shape(tmp_path / "plain")
+    tensors = next(one.result.memory for one in found.timed if one.result is not None)
+    assert tensors is not None
+    assert tensors.by_phase_bytes
+    expected = {phase: pytest.approx(size / 2**20, rel=0.01) for phase, size in tensors.by_phase_bytes.items()}
+    assert peaks_of_phases(table(found)) == expected
+    told = table(shape(tmp_path / "card", replace(PLAN, alter=by_phase)))
+    assert peaks_of_phases(told) == {"forward": 3, "backward": 5}, "the allocator's own"
+
+
+def peaks_of_phases(found: Table) -> dict[str, float]:
+    """MiB of each phase in the first row."""
+    return {
+        column.title: mebibytes(cell.text)
+        for column, cell in zip(found.columns, found.rows[0], strict=True)
+        if column.group == "most in"
+    }
 
 
 def test_why_there_is_no_forecast_is_said_once(tmp_path: Path) -> None:
@@ -51,7 +80,7 @@ def test_why_there_is_no_forecast_is_said_once(tmp_path: Path) -> None:
 
     found = table(shape(tmp_path, replace(PLAN, alter=without)))
     assert found.caption.count("No forecast: it looks at values.") == 1
-    assert {row[9].text for row in found.rows} == {"n/a"}
+    assert {row[-1].text for row in found.rows} == {"n/a"}
 
 
 def test_records_of_old_have_no_such_table(tmp_path: Path) -> None:
