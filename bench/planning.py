@@ -4,28 +4,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
-from transformers import PretrainedConfig
 
 import strategies
 from bench.arithmetic import Arithmetic, Floor
-from bench.audit import trainable_counts
-from bench.budget import budget_of
 from bench.cards import SIZES_GIB, Card, floor_on_card
 from bench.cell import Attention, CostCell, Precision, setting_of
 from bench.configurations import check_length, positions
 from bench.encoders import Encoder
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
-from bench.measure.flops import arithmetic_of
+from bench.measure.forecast import Forecasts, forecasting
 from bench.measure.limits import Curve, Phases
-from bench.measure.memory import forecast_peak
 from bench.measure.subject import KIND, cost_config, cost_shapes
 from bench.models import shape_only
 from bench.results import MemoryPeak
 from strategies.errors import StrategyError
-from strategies.interface import Context
 
 GIB = 2**30
 SHORTEST = 8
@@ -130,8 +124,9 @@ def plan(question: Question, on_plan: Callable[[Plan], None] = lambda _: None) -
     check(question)
     plans = []
     for encoder in question.encoders:
+        total = _encoder_total(question, encoder)
         for strategy in question.strategies:
-            plans.append(_plan(question, encoder, strategy))
+            plans.append(_plan(question, encoder, strategy, total))
             on_plan(plans[-1])
     return plans
 
@@ -154,48 +149,52 @@ def cell_of(question: Question, encoder: Encoder, strategy: str) -> CostCell:
     )
 
 
-def _plan(question: Question, encoder: Encoder, strategy: str) -> Plan:
+def _encoder_total(question: Question, encoder: Encoder) -> int:
+    """Parameters of an encoder before any strategy."""
+    cell = cell_of(question, encoder, "full")
+    model = shape_only(cost_config(cell, encoder), KIND, cell.labels, cell.pooling)
+    return sum(parameter.numel() for parameter in model.encoder.parameters())
+
+
+def _plan(question: Question, encoder: Encoder, strategy: str, encoder_total: int) -> Plan:
     began = time.perf_counter()
     cell = cell_of(question, encoder, strategy)
-    config = cost_config(cell, encoder)
-    total = sum(p.numel() for p in shape_only(config, KIND, cell.labels, cell.pooling).encoder.parameters())
-    about = {"encoder_total": total, **cell.model_dump(include=set(Plan.model_fields))}
-    count = 0
-
-    def forecast(batch_size: int, length: int) -> MemoryPeak:
-        nonlocal count
-        count += 1
-        shaped = cell.model_copy(update={"batch_size": batch_size, "length": length})
-        return forecast_peak(shaped, encoder, accelerator=question.accelerator)
-
+    about = {"encoder_total": encoder_total, **cell.model_dump(include=set(Plan.model_fields))}
+    usable = question.usable_bytes
     try:
-        memory = forecast(cell.batch_size, cell.length)
-        batches = Curve(lambda n: _phases(forecast(n, cell.length)), known={cell.batch_size: _phases(memory)})
-        known = {cell.length: _phases(memory)}
-        lengths = Curve(lambda n: _phases(forecast(cell.batch_size, n)), positions(config), known, degree=2)
-        batches.at(4 * cell.batch_size)
-        lengths.at(*_around(cell.length, lengths.most))
-        usable = question.usable_bytes
-        verified, verified_length = (curve.verify(max(usable.values())) for curve in (batches, lengths))
-        arithmetic = arithmetic_of(cell, encoder, accelerator=question.accelerator)
+        with forecasting(cell, encoder, accelerator=question.accelerator) as step:
+            memory = step.peak(cell.batch_size, cell.length)
+            batches, lengths = _curves(cell, step, memory, positions(cost_config(cell, encoder)))
+            verified, verified_length = (curve.verify(max(usable.values())) for curve in (batches, lengths))
     except (NoShapesError, StrategyError) as error:
         return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
-    floor, floor_reason = _floor(question, arithmetic)
+    floor, floor_reason = _floor(question, step.arithmetic)
     longest = {limit: lengths.largest(size) for limit, size in usable.items()}
     return Plan(
         **about,
-        encoder_trainable=_trainable(cell, config),
+        encoder_trainable=step.encoder_trainable,
         memory=memory,
         largest_batch={limit: batches.largest(size) for limit, size in usable.items()},
         longest={limit: most if most >= SHORTEST else 0 for limit, most in longest.items()},
         verified=verified,
         verified_length=verified_length,
-        arithmetic=arithmetic,
+        arithmetic=step.arithmetic,
         floor=floor,
         floor_reason=floor_reason,
-        forecasts=count,
+        # Both curves go through the shape that was asked for.
+        forecasts=len(batches.known) + len(lengths.known) - 1,
         seconds=time.perf_counter() - began,
     )
+
+
+def _curves(cell: CostCell, step: Forecasts, memory: MemoryPeak, most: int | None) -> tuple[Curve, Curve]:
+    """Curves over the batch and, up to `most`, over the length, through `memory` of the cell's own shape."""
+    batches = Curve(lambda n: _phases(step.peak(n, cell.length)), known={cell.batch_size: _phases(memory)})
+    known = {cell.length: _phases(memory)}
+    lengths = Curve(lambda n: _phases(step.peak(cell.batch_size, n)), most, known, degree=2)
+    batches.at(4 * cell.batch_size)
+    lengths.at(*_around(cell.length, most))
+    return batches, lengths
 
 
 def _floor(question: Question, arithmetic: Arithmetic) -> tuple[Floor | None, str | None]:
@@ -220,10 +219,3 @@ def _around(length: int, most: int | None) -> tuple[int, int]:
     if most is None or most > 8 * length:
         return half, 2 * length
     return (half, most) if 2 * most >= 3 * length else (max(1, length // 4), half)
-
-
-def _trainable(cell: CostCell, config: PretrainedConfig) -> int:
-    """Encoder values that a strategy trains."""
-    model = shape_only(config, KIND, cell.labels, cell.pooling)
-    context = Context(np.random.default_rng(cell.mask_seed), budget=budget_of(cell, model, KIND))
-    return sum(trainable_counts(strategies.resolve(cell.strategy)(model, context)).values())

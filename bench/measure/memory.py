@@ -256,7 +256,12 @@ def forecast_peak(cell: CostCell, encoder: Encoder, *, accelerator: bool = False
     with fake_stepper(cell, encoder, accelerator=accelerator) as (stepper, batch):
         for step in range(FORECAST_WARMUP_STEPS):
             stepper(batch, step)
-        peak = live_peak(stepper, batch, FORECAST_WARMUP_STEPS)
+        return forecast_of(stepper, batch)
+
+
+def forecast_of(stepper: Stepper, batch: Mapping[str, Tensor]) -> MemoryPeak:
+    """The peak of one step of a fake stepper, which has taken FORECAST_WARMUP_STEPS others of whatever shape."""
+    peak = live_peak(stepper, batch, FORECAST_WARMUP_STEPS)
     return MemoryPeak(
         method="forecast",
         peak_allocated_bytes=peak.bytes,

@@ -8,12 +8,16 @@ from transformers import PretrainedConfig
 from transformers.activations import NewGELUActivation
 
 from applicable import ALONE, APPLICABLE, COMBINED
+from bench.audit import trainable_counts
+from bench.budget import budget_of
 from bench.cell import CostCell
 from bench.encoders import Encoder, default_pooling
 from bench.measure.fake import NoShapesError, fake_stepper
+from bench.measure.flops import arithmetic_of
+from bench.measure.forecast import forecasting
 from bench.measure.live import LiveTensors
 from bench.measure.memory import forecast_peak, live_peak, peak_of_step
-from bench.measure.subject import apply_fresh, cost_base, cost_stepper, random_batch
+from bench.measure.subject import KIND, apply_fresh, cost_base, cost_stepper, random_batch
 from bench.results import MemoryPeak
 
 CPU = torch.device("cpu")
@@ -174,3 +178,28 @@ def test_mixed_precision_on_an_accelerator_takes_powers_in_float32(
         stepper(batch, 0)
     assert seen == {torch.float32 if accelerator else torch.bfloat16}
     assert usual == (torch.nn.functional.layer_norm, torch.Tensor.pow, torch.nn.functional.dropout)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "family"),
+    [
+        *((name, "bert") for name in ("full", "bitfit", "random_uniform", "lora", "diff_pruning", "prefix")),
+        *(("bitfit", family) for family in FAMILIES if family != "bert"),
+    ],
+)
+def test_one_model_forecasts_every_shape_as_a_model_of_its_own_does(
+    strategy: str, family: str, tiny_configs: dict[str, PretrainedConfig]
+) -> None:
+    cell, encoder = cost_cell(strategy, tiny_configs[family].to_dict())
+    shapes = ((cell.batch_size, cell.length), (8, 16), (4, 8), (2, 20))
+    with forecasting(cell, encoder, accelerator=True) as step:
+        found = [step.peak(*shape) for shape in shapes]
+        again = step.peak(*shapes[0])
+    assert again == found[0]
+    for (batch_size, length), one in zip(shapes, found, strict=True):
+        alone = cell.model_copy(update={"batch_size": batch_size, "length": length})
+        assert one == forecast_peak(alone, encoder, accelerator=True)
+    assert step.arithmetic == arithmetic_of(cell, encoder, accelerator=True)
+    base = cost_base(cell, encoder)
+    applied = apply_fresh(base, cell, CPU, budget_of(cell, base, KIND))
+    assert step.encoder_trainable == sum(trainable_counts(applied).values())

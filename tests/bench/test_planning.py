@@ -2,10 +2,12 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from torch import Tensor
 from transformers import PretrainedConfig
 from typer.testing import CliRunner, Result
 
@@ -15,10 +17,11 @@ from bench.cli import app
 from bench.encoders import Encoder
 from bench.errors import InputError
 from bench.measure.limits import Curve, Phases
-from bench.measure.memory import forecast_peak
+from bench.measure.memory import forecast_of, forecast_peak
 from bench.planning import GIB, Plan, Question, plan
 from bench.planning_tables import tables
 from bench.results import MemoryPeak
+from bench.training import Stepper
 from strategies.errors import StrategyError
 
 
@@ -151,11 +154,11 @@ def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, mon
     assert 4 < one.longest[1] < 40
     assert one.verified_length == pytest.approx(1, abs=0.01)
     assert "less sure" not in drawn([one], question)
-    real, made = forecast_peak, itertools.count()
+    real, made = forecast_of, itertools.count()
 
-    def crooked(cell: CostCell, encoder: Encoder, *, accelerator: bool) -> MemoryPeak:
+    def crooked(stepper: Stepper, batch: Mapping[str, Tensor]) -> MemoryPeak:
         """A forecast that no curve through those before it foretells: each is more than the last."""
-        found = real(cell, encoder, accelerator=accelerator)
+        found = real(stepper, batch)
         assert found.attribution is not None
         by_phase = found.attribution.peak_by_phase_bytes
         factor = 1.1 ** next(made)
@@ -164,7 +167,7 @@ def test_the_longest_sequence_is_verified_and_doubts_are_told(tiny: Encoder, mon
             update={"attribution": found.attribution.model_copy(update={"peak_by_phase_bytes": bent})}
         )
 
-    monkeypatch.setattr("bench.planning.forecast_peak", crooked)
+    monkeypatch.setattr("bench.measure.forecast.forecast_of", crooked)
     (bent,) = plan(question)
     assert bent.verified_length is not None
     assert abs(bent.verified_length - 1) > 0.01

@@ -177,7 +177,7 @@ def test_a_quiet_card_and_one_nobody_can_tell_of_are_not_refused(
 def tells_nothing() -> FakeNvml:
     """A card of which the library lists not even the processes."""
 
-    def refuse(_: str) -> list[Any]:
+    def refuse(handle: str) -> list[Any]:
         raise NVMLError("Not Supported")
 
     nvml = FakeNvml()
