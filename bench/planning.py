@@ -10,7 +10,7 @@ import strategies
 from bench.arithmetic import Arithmetic, Floor
 from bench.cards import SIZES_GIB, Card, floor_on_card
 from bench.cell import Attention, CostCell, Precision, setting_of
-from bench.configurations import check_length, positions
+from bench.configurations import check_length
 from bench.encoders import Encoder
 from bench.frozen import Frozen
 from bench.measure.fake import NoShapesError
@@ -164,7 +164,7 @@ def _plan(question: Question, encoder: Encoder, strategy: str, encoder_total: in
     try:
         with forecasting(cell, encoder, accelerator=question.accelerator) as step:
             memory = step.peak(cell.batch_size, cell.length)
-            batches, lengths = _curves(cell, step, memory, positions(cost_config(cell, encoder)))
+            batches, lengths = _curves(cell, step, memory)
             verified, verified_length = (curve.verify(max(usable.values())) for curve in (batches, lengths))
     except (NoShapesError, StrategyError) as error:
         return Plan(**about, encoder_trainable=None, memory=None, reason=str(error))
@@ -187,8 +187,9 @@ def _plan(question: Question, encoder: Encoder, strategy: str, encoder_total: in
     )
 
 
-def _curves(cell: CostCell, step: Forecasts, memory: MemoryPeak, most: int | None) -> tuple[Curve, Curve]:
-    """Curves over the batch and, up to `most`, over the length, through `memory` of the cell's own shape."""
+def _curves(cell: CostCell, step: Forecasts, memory: MemoryPeak) -> tuple[Curve, Curve]:
+    """Curves over the batch and, up to the longest text, over the length, through `memory` of the cell's own shape."""
+    most = step.longest
     batches = Curve(lambda n: _phases(step.peak(n, cell.length)), known={cell.batch_size: _phases(memory)})
     known = {cell.length: _phases(memory)}
     lengths = Curve(lambda n: _phases(step.peak(cell.batch_size, n)), most, known, degree=2)

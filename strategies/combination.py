@@ -158,6 +158,7 @@ class _Joined:
             merge=merge if len(merges) == len(every) else None,
             ready_after=max(one.ready_after for one in every),
             draws=any(one.draws for one in every),
+            virtual_tokens=sum(one.virtual_tokens for one in every),
             moved=self.moved,
             converted={name: convert for one in every for name, convert in one.converted.items()},
         )

@@ -120,6 +120,7 @@ class Applied:
     draws         whether the strategy inserts randomness into the forward pass of training
     moved         base tensor -> its name in the model now, of those that have another one; what `finalize` puts back
                   under its old name leaves this table
+    virtual_tokens  how many tokens it puts in front of every text, which take positions from it
     converted     base tensor that does not train -> what became of its values before training, and holds ever after
     base_names    names of the tensors in the model's state before `apply`; `strategies.resolve` fills it in, and
                   the delta tells by it what was inserted
@@ -135,6 +136,7 @@ class Applied:
     merge: Callable[[], None] | None = field(default=no_merge)
     ready_after: int = 0
     draws: bool = False
+    virtual_tokens: int = 0
     moved: Mapping[str, str] = field(default_factory=dict)
     converted: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     base_names: frozenset[str] | None = None

@@ -46,7 +46,7 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     base.module.register_forward_pre_hook(partial(_put_in_front, room), with_kwargs=True)
     train_only(model, context, (f"{base.prefix}{NAME}",))
     trainable = {f"{base.prefix}{NAME}": count * 2 * layers * hidden}
-    return Applied(model, Expected(trainable, {}), start="changed", merge=None)
+    return Applied(model, Expected(trainable, {}), start="changed", merge=None, virtual_tokens=count)
 
 
 def _put_in_front(

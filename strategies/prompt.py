@@ -35,7 +35,9 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
     end = base.module.get_submodule("encoder") if pooled else base.module
     end.register_forward_hook(partial(_cut_off, count))
     train_only(model, context, (f"{base.prefix}{NAME}",))
-    return Applied(model, Expected({f"{base.prefix}{NAME}": count * width}, {}), start="changed", merge=None)
+    return Applied(
+        model, Expected({f"{base.prefix}{NAME}": count * width}, {}), start="changed", merge=None, virtual_tokens=count
+    )
 
 
 def _put_in_front(

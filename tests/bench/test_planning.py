@@ -184,6 +184,15 @@ def drawn(plans: list[Plan], question: Question) -> str:
     return captured.get()
 
 
+@pytest.mark.parametrize("strategy", ["prompt:5", "bitfit+prefix:5"])
+def test_tokens_put_before_the_text_take_their_positions_from_it(tiny: Encoder, strategy: str) -> None:
+    asked = Question([tiny], ["bitfit", strategy], batch_size=4, length=16, limits_gib=[2])
+    plain, found = plan(asked)
+    assert plain.reason is None
+    assert found.reason is None
+    assert max(found.longest.values()) == max(plain.longest.values()) - 5
+
+
 def test_what_cannot_be_asked(tiny: Encoder) -> None:
     with pytest.raises(InputError, match="tiny has 40 positions, too few for 41 tokens"):
         plan(Question([tiny], ["full"], batch_size=1, length=41))

@@ -181,7 +181,7 @@ def tells_nothing() -> FakeNvml:
         raise NVMLError("Not Supported")
 
     nvml = FakeNvml()
-    nvml.nvmlDeviceGetComputeRunningProcesses = refuse  # type: ignore[method-assign, assignment]
+    nvml.nvmlDeviceGetComputeRunningProcesses = refuse  # type: ignore[method-assign]
     return nvml
 
 
