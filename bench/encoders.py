@@ -139,7 +139,7 @@ def find(name: str, folders: Mapping[str, Path] | None = None) -> Encoder:
     if name not in TABLE:
         near = difflib.get_close_matches(name, TABLE, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TABLE)}."
-        raise InputError(f"unknown model {name!r}; {hint} A folder with an encoder works too: --models ./folder")
+        raise InputError(f"unknown model {name!r}; {hint} A folder with an encoder works too: ./folder")
     return TABLE[name]
 
 

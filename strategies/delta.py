@@ -145,6 +145,8 @@ def read(path: Path) -> tuple[DeltaInfo, dict[str, Change]]:
 
 def _load(path: Path, *, tensors: bool) -> tuple[DeltaInfo, dict[str, Tensor]]:
     """What the file says and, where asked for, what it holds."""
+    if path.is_dir():
+        raise StrategyError(f"{path} is a folder; name the delta in it, a file such as {path / 'x.safetensors'}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

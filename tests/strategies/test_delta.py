@@ -291,3 +291,8 @@ def test_a_strategy_applied_behind_the_tables_back_cannot_be_saved(tmp_path: Pat
     applied = bitfit.apply(tiny_model("bert"), Context(np.random.default_rng(0)))
     with pytest.raises(ValueError, match=r"strategies\.resolve"):
         delta.save(tmp_path / "d", applied, INFO)
+
+
+def test_a_folder_is_not_taken_for_a_delta(tmp_path: Path) -> None:
+    with pytest.raises(StrategyError, match=r"is a folder; name the delta in it, a file such as \S+x\.safetensors$"):
+        delta.read(tmp_path)
