@@ -271,7 +271,7 @@ BARE = delta.DeltaInfo("bitfit", 0, "f00d", "cola")
     ("name", "model", "said"),
     [
         ("absent", "{base}", "not a readable safetensors file"),
-        ("other", "{base}", "not a readable safetensors file"),
+        ("other", "{base}", "is a folder; name the delta in it"),
         ("pickle", "{base}", "not a readable safetensors file"),
         ("weights", "{base}", "not a delta this program reads"),
         ("cola", None, "an encoder in a folder called 'tiny-bert': name it with --model"),
