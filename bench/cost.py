@@ -63,8 +63,7 @@ def run_group(
     name = uuid.uuid4().hex[:12]
     forecasts = forecasts_of(cells, encoder, device)
     outcomes = {
-        cell.key: _failed(reason, forecasts[cell.key])
-        for cell, reason in too_large(cells, encoder, device, forecasts).items()
+        cell.key: _failed(reason, forecasts[cell.key]) for cell, reason in too_large(cells, device, forecasts).items()
     }
     fitting = [cell for cell in cells if cell.key not in outcomes]
     if not fitting:
@@ -136,7 +135,7 @@ def _count(cell: CostCell, encoder: Encoder, device: torch.device, forecast: For
             return arithmetic_of(cell, encoder, accelerator=device.type != "cpu"), None
         except NoShapesError as error:
             # An accelerator may have taken a step for which the memory beside its CPU is too small.
-            short = shortage(cell, encoder, forecast)
+            short = shortage(forecast)
             if short is not None:
                 return None, f"{first_line(error)}; not counted with weights: {short}; {forecast.words}"
             return arithmetic_with_weights(cell, encoder), None

@@ -33,6 +33,8 @@ from strategies.interface import Applied, Batch, Context
 
 AUDIT_EXAMPLES = 8
 DELTAS = "deltas"
+# Characters of a delta's file name that say what it is of; a file system takes 255 in all.
+MOST_NAMED = 160
 
 # Told what is worked on, which share of it is done, and the loss where it is known.
 Watch = Callable[[str, float, float | None], None]
@@ -191,7 +193,8 @@ class CheckedDelta:
 def check_delta(cell: TrainingCell, session: Session, set_up: SetUp, applied: Applied, folder: Path) -> CheckedDelta:
     """Write the delta, audit it on the untouched base and time swaps there; it is deleted unless deltas are kept."""
     fingerprint = session.pristine(cell).fingerprint
-    path = folder / DELTAS / f"{slug(f'{cell.task}-{cell.strategy}-seed{cell.seed}')}-{cell.digest}.safetensors"
+    words = slug(f"{cell.task}-{cell.strategy}")[:MOST_NAMED]
+    path = folder / DELTAS / f"{words}-seed{cell.seed}-{cell.digest}.safetensors"
     path.parent.mkdir(exist_ok=True)
     labels, budget, use = set_up.task.labels, set_up.counts.budget, _use(cell, set_up.task)
     info = delta.DeltaInfo(cell.strategy, cell.mask_seed, fingerprint, cell.task, labels, budget, use)

@@ -28,10 +28,12 @@ class Forecast(NamedTuple):
     """The forecast of a cell, and the least its step needs: that same peak, or the one of `frozen` in its place.
 
     Whatever a strategy trains, it runs the frozen encoder at least; `least` is None where not even that is known.
+    `copied_bytes` is the model that a step's is copied from, which stays beside it.
     """
 
     own: Weight
     least: MemoryPeak | None
+    copied_bytes: int
 
     @property
     def words(self) -> str:
@@ -46,11 +48,12 @@ class Forecast(NamedTuple):
 def forecasts_of(cells: Sequence[CostCell], encoder: Encoder, device: torch.device) -> dict[str, Forecast]:
     """The forecast of each cell by key; replicates share one."""
     made: dict[str, Forecast] = {}
+    copied = sum(p.nbytes for p in cost_shapes(cells[0], cost_config(cells[0], encoder)).parameters())
     for cell in cells:
         key = cell.model_copy(update={"replicate": 0}).key
         if key not in made:
             own = _forecast(cell, encoder, device)
-            made[key] = Forecast(own, own[0] or _forecast(_least(cell, encoder), encoder, device)[0])
+            made[key] = Forecast(own, own[0] or _forecast(_least(cell, encoder), encoder, device)[0], copied)
         made[cell.key] = made[key]
     return made
 
@@ -76,7 +79,7 @@ def _forecast(cell: CostCell, encoder: Encoder, device: torch.device) -> Weight:
 
 
 def too_large(
-    cells: Sequence[CostCell], encoder: Encoder, device: torch.device, forecasts: Mapping[str, Forecast]
+    cells: Sequence[CostCell], device: torch.device, forecasts: Mapping[str, Forecast]
 ) -> dict[CostCell, torch.OutOfMemoryError]:
     """The cells whose tensors alone need more memory than there is; on a CPU only, others refuse by themselves.
 
@@ -84,22 +87,20 @@ def too_large(
     """
     if device.type != "cpu":
         return {}
-    found = {cell: shortage(cell, encoder, forecasts[cell.key]) for cell in cells}
+    found = {cell: shortage(forecasts[cell.key]) for cell in cells}
     return {cell: torch.OutOfMemoryError(f"not begun: {short}") for cell, short in found.items() if short is not None}
 
 
-def shortage(cell: CostCell, encoder: Encoder, forecast: Forecast) -> str | None:
+def shortage(forecast: Forecast) -> str | None:
     """Why a step on the CPU cannot fit into its memory; None where it may, or where nobody can tell."""
     available = available_memory_bytes()
     if available is None or forecast.least is None:
         return None
-    # The model that a step's is copied from stays beside it.
-    copied = sum(p.nbytes for p in cost_shapes(cell, cost_config(cell, encoder)).parameters())
-    if forecast.least.peak_allocated_bytes + copied <= available:
+    if forecast.least.peak_allocated_bytes + forecast.copied_bytes <= available:
         return None
     return (
-        f"{_mebibytes(available)} of memory are available, {_mebibytes(copied)} of which go to the model that a "
-        "step's is copied from"
+        f"{_mebibytes(available)} of memory are available, {_mebibytes(forecast.copied_bytes)} of which go to "
+        "the model that a step's is copied from"
     )
 
 

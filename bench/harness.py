@@ -54,7 +54,9 @@ class Summary:
 
 
 BYTES_A_VALUE = 16
-"""What a trained value takes at least: itself, its gradient and Adam's two moments, each in float32."""
+"""What a value that trains on a CPU takes at least: itself, its gradient and Adam's two moments, each in float32."""
+BYTES_A_DRAWN_VALUE = 4
+"""What it takes of the CPU's memory where another device trains: it is drawn there."""
 
 
 def preflight(cells: Sequence[Planned], session: Session) -> None:
@@ -120,7 +122,8 @@ def _try_strategy(cell: Planned, session: Session) -> None:
     else:
         kind, model = KIND, cost_shapes(cell, cost_config(cell, session.encoder(cell.model)))
     available = available_memory_bytes()
-    most = None if available is None else available // BYTES_A_VALUE
+    each = BYTES_A_VALUE if session.options.device.type == "cpu" else BYTES_A_DRAWN_VALUE
+    most = None if available is None else available // each
     context = Context(np.random.default_rng(0), budget=budget_of(cell, model, kind), most=most)
     strategies.resolve(cell.strategy)(model, context)
 

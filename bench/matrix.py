@@ -135,10 +135,10 @@ def _check_budgets(cells: list[QualityCell]) -> None:
 
 def _rates(section: Quality, layers: list[Training], names: list[str], where: str) -> dict[str, float | Search]:
     """The learning rate of each strategy, or the search for it. Raises InputError that names all that have neither."""
-    found = {name: _rate(section, layers, name) for name in names}
-    lacking = [name for name, rate in found.items() if rate is None]
+    found = {name: rate for name in names if (rate := _rate(section, layers, name)) is not None}
+    lacking = [name for name in names if name not in found]
     if not lacking:
-        return {name: rate for name, rate in found.items() if rate is not None}
+        return found
     missing = (
         f"no learning rate for {'strategy' if len(lacking) == 1 else 'strategies'} {', '.join(map(repr, lacking))}"
     )

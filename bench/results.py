@@ -267,8 +267,9 @@ class MemoryPeak(Frozen):
     @property
     def by_phase_bytes(self) -> dict[str, int]:
         """The peak of each phase: the allocator's where it was asked, else of live tensors; empty where not known."""
-        tensors = {} if self.attribution is None else self.attribution.peak_by_phase_bytes
-        return self.allocated_by_phase_bytes or tensors
+        if self.allocated_by_phase_bytes is not None:
+            return self.allocated_by_phase_bytes
+        return {} if self.attribution is None else self.attribution.peak_by_phase_bytes
 
 
 class CostResult(Frozen):

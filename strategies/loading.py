@@ -52,6 +52,11 @@ class Delta:
         self._surgery = surgery
         self._on = False
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all it trades places with is finite numbers: its own values, or while it is on the base's."""
+        return all(bool(one.values.isfinite().all()) for one in self._traded)
+
     def apply(self) -> nn.Module:
         """Put it on; returns `model`. Raises ValueError where it is on."""
         self._turn(on=True)
@@ -124,9 +129,8 @@ def merge(
             f"the delta {path} cannot be merged: what {prepared.info.strategy!r} inserts has no equal among the "
             "encoder's own tensors; use it as a delta"
         )
-    broken = next((name for name, change in delta.read(path)[1].items() if not change.values.isfinite().all()), None)
-    if broken is not None:
-        raise StrategyError(f"the delta {path} cannot be merged: {broken} holds values that are no finite numbers")
+    if not prepared.is_finite:
+        raise StrategyError(f"the delta {path} cannot be merged: it holds values that are no finite numbers")
     model = prepared.apply()
     prepared.merge()
     return model, prepared.info

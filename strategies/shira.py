@@ -31,7 +31,8 @@ def apply(model: nn.Module, context: Context, argument: Argument = NO_ARGUMENT) 
         raise StrategyError(f"peft's SHiRA knows no Conv1D, which the {base} has; use random_uniform or lora")
     refuse_shared(targets.linears)
     # Off is what it is by default. Said aloud, torch does not warn of it in each process.
-    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+    if not torch.sparse.check_sparse_tensor_invariants.is_enabled():  # type: ignore[no-untyped-call]
+        torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     sizes = expected_linears(base, held_in(base, ROLES))
     most = min(rows * columns // (rows + columns) for columns, rows in sizes.values())
     rank = chosen_size("shira", context, argument, each=sum(map(sum, sizes.values())), most=most)

@@ -463,5 +463,5 @@ def test_what_is_not_finite_is_not_merged(
         save_file(tensors, path, file.metadata())
     ended = program("merge", path, "--to", tmp_path / "merged", "--model", tiny_folder, "--offline")
     assert ended.returncode == 2
-    assert f"{name} holds values that are no finite numbers" in " ".join(ended.stderr.split())
+    assert "it holds values that are no finite numbers" in " ".join(ended.stderr.split())
     assert not (tmp_path / "merged").exists()
