@@ -56,12 +56,7 @@ def run(request: Request, console: Console) -> Exit:
     if not request.allow_busy and any(isinstance(cell, CostCell) for cell in cells):
         unknown = refuse_busy_card(device)
         if unknown is not None:
-            console.print(
-                f"note: whether {device} is busy is not known: {unknown}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            _say(console, f"note: whether {device} is busy is not known: {unknown}")
     timeout, keeps_history = request.suite.timeout_minutes, device_of(device).keeps_history
     session = Session(
         Options(
@@ -78,12 +73,10 @@ def run(request: Request, console: Console) -> Exit:
         )
     )
     if request.memory_snapshot and not keeps_history:
-        console.print(f"note: {device} keeps no history of its memory, so no snapshots are written", highlight=False)
+        _say(console, f"note: {device} keeps no history of its memory, so no snapshots are written")
     found = formats.count(len(cells), "cell")
     name = title(request.suite.name, cells, request.command)
-    console.print(
-        f"{name}: {found} on {device}; loading models and data", markup=False, highlight=False, soft_wrap=True
-    )
+    _say(console, f"{name}: {found} on {device}; loading models and data")
     harness.preflight(cells, session)
     store, resumed = runs.open_run(
         request.suite.name,
@@ -98,12 +91,17 @@ def run(request: Request, console: Console) -> Exit:
         if resumed and not request.accept_changed:
             harness.check_unchanged(store, session)
         for bad in store.read()[1]:
-            console.print(f"warning: {bad}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"warning: {bad}")
         if request.predict_test:
             for line in _not_predicted(store, session):
-                console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"{'resuming' if resumed else 'run folder'} {store.folder}", highlight=False, soft_wrap=True)
+                _say(console, f"note: {line}")
+        _say(console, f"{'resuming' if resumed else 'run folder'} {store.folder}")
         return _run(store, session, console, retry_failed=request.retry_failed)
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line as it is, however long and whatever brackets it holds."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _not_predicted(store: RunStore, session: Session) -> Iterator[str]:

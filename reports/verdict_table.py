@@ -1,11 +1,11 @@
 """The verdict table: a row a strategy, a column a question, full fine-tuning as the reference row."""
 
 from bench.metrics import Metric
-from bench.record import QualityCell
+from bench.record import CostCell, QualityCell
 from reports import formats
 from reports.formats import metric
 from reports.palette import label
-from reports.run import Model, Task
+from reports.run import Model, Scored, Task, Timed
 from reports.sentences import Marks
 from reports.statistics import Difference
 from reports.table import Cell, Column, Table, bars
@@ -91,21 +91,20 @@ def _caption(verdict: Verdict) -> str:
 
 def _sizes(model: Model) -> list[str]:
     """To what size strategies were asked to come, and which of them could not come to it exactly."""
-    arms = [arm for task in model.tasks for arm in task.arms]
-    asked = dict.fromkeys(size for arm in arms for one in arm.cells if (size := _asked(one.cell)) is not None)
+    found: list[tuple[str, Scored | Timed]] = [
+        *((label(arm.name, arm.strategy), one) for task in model.tasks for arm in task.arms for one in arm.cells),
+        *((label(one.cell.strategy, one.cell.strategy), one) for shape in model.shapes for one in shape.timed),
+    ]
+    asked = dict.fromkeys(size for _, one in found if (size := _asked(one.cell)) is not None)
     if not asked:
         return []
-    shares = {
-        label(arm.name, arm.strategy): result.counts.encoder_size / result.counts.budget
-        for arm in arms
-        for _, result in arm.results
-        if result.counts.budget and result.counts.encoder_size != result.counts.budget
-    }
+    counted = [(name, one.result.counts) for name, one in found if one.result is not None]
+    shares = {name: c.encoder_size / c.budget for name, c in counted if c.budget and c.budget != c.encoder_size}
     missed = ", ".join(f"{name} has {formats.percent(share)} of it" for name, share in shares.items())
     return [f"sizes that can be chosen are that of {' or '.join(asked)}{f' ({missed})' if missed else ''}"]
 
 
-def _asked(cell: QualityCell) -> str | None:
+def _asked(cell: QualityCell | CostCell) -> str | None:
     if cell.match is not None:
         return label(cell.match, cell.match)
     return None if cell.budget is None else f"{formats.percent(cell.budget)} of the encoder"

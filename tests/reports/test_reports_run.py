@@ -371,3 +371,9 @@ def test_the_caption_says_of_which_shape_costs_are_and_what_sizes_were_asked_for
     caption = verdict_table(judge(two.models[0]), Marks(two.marks)).caption
     assert "costs are of one step at 16 \N{MULTIPLICATION SIGN} 64 tokens; others have their section (2" in caption
     assert "sizes that can be chosen are that of BitFit (random uniform has 50% of it)" in caption
+
+
+def test_the_caption_says_what_sizes_were_asked_of_costs_alone(tmp_path: Path) -> None:
+    loaded = run.load(make_run(tmp_path / "run", Plan(quality=False, asked=({"match": "bitfit"},))))
+    caption = verdict_table(judge(loaded.models[0]), Marks(loaded.marks)).caption
+    assert "sizes that can be chosen are that of BitFit" in caption
